@@ -1,0 +1,1 @@
+//! The event path without I/O: codecs, conversion, batching and limits, driven by bytes and a clock that is passed in.

@@ -1,0 +1,1 @@
+//! The JimBot MCP service and its tools.

@@ -1,0 +1,3 @@
+//! The `jimbot-mcp` command.
+
+fn main() {}

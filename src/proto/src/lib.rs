@@ -1,0 +1,1 @@
+//! Rust bindings of the JimBot event schema, generated at build time.

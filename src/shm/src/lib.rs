@@ -1,0 +1,1 @@
+//! The shared-memory log: one writer, many readers, on one host.

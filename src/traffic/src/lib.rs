@@ -1,0 +1,1 @@
+//! Seeded generator of what games in the field send: the three dialects of the wire contract and their quirks.
