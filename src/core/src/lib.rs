@@ -1,1 +1,6 @@
 //! The event path without I/O: codecs, conversion, batching and limits, driven by bytes and a clock that is passed in.
+
+pub mod limits;
+pub mod log;
+pub mod metrics;
+pub mod time;

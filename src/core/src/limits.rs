@@ -1,0 +1,155 @@
+//! The table of limits: everything that can grow, wait or nest has its bound here, with the reason for its size.
+//!
+//! Values marked *default* can be set in the configuration; the others are fixed. The relations between them that the
+//! rest of the program relies on are asserted at compile time at the end of this file.
+
+use crate::time::{MICROSECOND, MILLISECOND, SECOND};
+
+// Promises about time ---------------------------------------------------------------------------------------------
+
+/// The longest an event may wait from its last byte to being visible (*default* of `--window-ms`): the promise.
+pub const WINDOW_NS: u64 = 100 * MILLISECOND;
+/// The shortest window that can be configured: below it the margin would swallow the window.
+pub const WINDOW_NS_MIN: u64 = 20 * MILLISECOND;
+/// A window is closed this much before its end, so that commit, wake and scheduling still fit into it.
+pub const WINDOW_MARGIN_NS: u64 = 10 * MILLISECOND;
+/// What one turn may spend on reading and converting before answers are flushed: nobody waits longer for one's neighbour.
+pub const TURN_BUDGET_NS: u64 = 500 * MICROSECOND;
+/// Body bytes that are converted straight after a read, while they are in the cache; a longer body goes on in turns.
+pub const DIRECT_BODY_BYTES: usize = 64 * 1024;
+/// Resolution of the timer wheel: nothing that waits in it needs a finer one (wakes and turns do not go through it).
+pub const TIMER_TICK_NS: u64 = MILLISECOND;
+/// Timers that can wait at once; slots are taken as needed.
+pub const TIMERS_MAX: usize = 1 << 20;
+
+// The log -----------------------------------------------------------------------------------------------------------
+
+/// Bytes of events in one batch (*default* of `--max-batch-bytes`).
+pub const BATCH_BYTES: u32 = 1 << 20;
+/// The most `--max-batch-bytes` may be: below gRPC's customary 4 MiB message with room for its envelope.
+pub const BATCH_BYTES_MAX: u32 = 3 << 20;
+/// The least `--max-batch-bytes` may be: an event that keeps the first bytes of an oversize body must fit.
+pub const BATCH_BYTES_MIN: u32 = 2 * SALVAGE_KEEP_BYTES as u32;
+/// Events in one batch (*default* of `--max-batch-events`).
+pub const BATCH_EVENTS: u32 = 4096;
+/// The most `--max-batch-events` may be: an index of 1 MiB.
+pub const BATCH_EVENTS_MAX: u32 = 16 * 1024;
+/// Bytes of one index entry.
+pub const INDEX_ENTRY_BYTES: usize = 64;
+/// Bytes of a frame's header.
+pub const FRAME_HEADER_BYTES: usize = 64;
+/// A log holds at least this many of its largest frames: readers get history, and a lap's padding is a fraction of it.
+pub const LOG_FRAMES_MIN: u64 = 8;
+/// Size of the log (*default*), 256 MiB: hours of play, minutes at 1,000 events of mixed size a second.
+pub const LOG_BYTES: u64 = 256 << 20;
+
+/// Bytes of the largest frame for the given batch limits, as the log lays it out.
+#[must_use]
+pub const fn max_frame_bytes(batch_bytes: u32, batch_events: u32) -> u64 {
+    ((FRAME_HEADER_BYTES as u64 + batch_bytes as u64).next_multiple_of(64))
+        + batch_events as u64 * INDEX_ENTRY_BYTES as u64
+}
+
+// Bodies and messages -----------------------------------------------------------------------------------------------
+
+/// Bytes of one HTTP body (*default* of `--max-body-bytes`): the mod's largest possible batch is 370 KB, scripts send more.
+pub const BODY_BYTES: usize = 8 << 20;
+/// Bytes of an unreadable or oversize body that are stored in the event that tells of it.
+pub const SALVAGE_KEEP_BYTES: usize = 64 * 1024;
+/// Levels of JSON nesting: a game state has 6; the bound keeps the stack flat.
+pub const NESTING_MAX: usize = 64;
+/// Refusals listed one by one in an answer; further ones are only counted in it.
+pub const REFUSALS_LISTED_MAX: usize = 100;
+/// Bytes of a field path or reason in an answer, so that a refusal never echoes a body back.
+pub const REFUSAL_TEXT_MAX: usize = 256;
+
+// Connections -------------------------------------------------------------------------------------------------------
+
+/// Open connections (*default* of `--max-connections`): ten thousand games and idle sockets with room to spare.
+pub const CONNECTIONS: usize = 16 * 1024;
+/// Accepting starts again when this many places are free after the cap was reached, so that it does not flap.
+pub const CONNECTIONS_HYSTERESIS: usize = 64;
+/// How long a request that was read waits for room in a full log before it is answered 503.
+pub const FULL_HOLD_NS: u64 = 2 * SECOND;
+/// How often a full log is looked at: readers never wake the writer.
+pub const FULL_RECHECK_NS: u64 = MILLISECOND;
+/// `Retry-After` of a 503 for a full log, in seconds.
+pub const RETRY_AFTER_S: u32 = 1;
+/// How often readers' liveness is looked at while the log is not full.
+pub const READER_CHECK_NS: u64 = SECOND;
+/// How long a shutdown may take (*default* of `--drain-seconds`): systemd kills after 90 s, Kubernetes after 30.
+pub const DRAIN_NS: u64 = 5 * SECOND;
+/// Answers and messages that may wait in one WebSocket's output before refusals are no longer sent, only counted.
+pub const WEBSOCKET_REFUSAL_BACKLOG_BYTES: usize = 16 * 1024;
+
+// Sessions, repeats, commands ---------------------------------------------------------------------------------------
+
+/// Sessions remembered; the least recently heard of goes first.
+pub const SESSIONS_MAX: usize = 4096;
+/// A batch whose newest clock lies this far behind the session's newest comes from a game that was started anew.
+pub const SESSION_CLOCK_BACK_MS: f64 = 120_000.0;
+/// Sessions count as connected for this long after they were last heard of: the mod sends a heartbeat every few seconds.
+pub const SESSION_CONNECTED_NS: u64 = 30 * SECOND;
+/// Game ids that come back, or clocks that jump back, this often within [`SESSION_ALTERNATION_NS`] show two games in one session.
+pub const SESSION_ALTERNATIONS: u32 = 3;
+/// The time in which alternations are counted together; a run that is started again by hand takes longer.
+pub const SESSION_ALTERNATION_NS: u64 = 60 * SECOND;
+/// Bytes of a game id that are kept for people to read.
+pub const GAME_ID_SHOWN_MAX: usize = 64;
+
+/// Events remembered to recognise repeats, a power of two: 40 minutes at 400 events a second.
+pub const REPEATS_EVENTS: usize = 1 << 20;
+/// An event that comes again after longer than this is a new one.
+pub const REPEATS_AGE_NS: u64 = 15 * 60 * SECOND;
+/// Producers with sequences of their own that are remembered; the least recently heard of goes first.
+pub const PRODUCERS_MAX: usize = 4096;
+/// Gaps remembered in one producer's sequences: each stands for events that are still on their way.
+pub const PRODUCER_GAPS_MAX: usize = 32;
+
+/// Commands waiting for one session: a game takes two a second at most.
+pub const COMMANDS_PER_SESSION: usize = 64;
+/// Commands waiting in all.
+pub const COMMANDS_MAX: usize = 4096;
+/// A command that was not fetched for this long is no longer what its sender meant (*default* of `--command-age-seconds`).
+pub const COMMAND_AGE_NS: u64 = 10 * SECOND;
+/// Bytes of a command's JSON: the largest form is under 200.
+pub const COMMAND_BODY_BYTES: usize = 16 * 1024;
+/// Notices for people that wait to be fetched by the shell; further ones are dropped, the counters still tell.
+pub const NOTICES_MAX: usize = 256;
+
+const _: () = {
+    assert!(BATCH_BYTES >= BATCH_BYTES_MIN && BATCH_BYTES <= BATCH_BYTES_MAX);
+    assert!(BATCH_EVENTS <= BATCH_EVENTS_MAX);
+    assert!(LOG_BYTES >= LOG_FRAMES_MIN * max_frame_bytes(BATCH_BYTES, BATCH_EVENTS));
+    assert!(
+        SALVAGE_KEEP_BYTES < BATCH_BYTES_MIN as usize,
+        "the event about an oversize body must fit an empty batch"
+    );
+    assert!(SALVAGE_KEEP_BYTES <= BODY_BYTES);
+    assert!(WINDOW_MARGIN_NS < WINDOW_NS_MIN && WINDOW_NS_MIN <= WINDOW_NS);
+    assert!(TURN_BUDGET_NS < WINDOW_MARGIN_NS, "a turn must not carry a window past its end");
+    assert!(TIMER_TICK_NS <= FULL_RECHECK_NS && TIMER_TICK_NS < WINDOW_MARGIN_NS);
+    assert!(FULL_HOLD_NS < DRAIN_NS, "held requests are answered before a shutdown gives up");
+    assert!(CONNECTIONS_HYSTERESIS < CONNECTIONS && CONNECTIONS * 4 < TIMERS_MAX);
+    assert!(
+        REPEATS_EVENTS.is_power_of_two() && REPEATS_EVENTS <= 1 << 20,
+        "repeats keeps 20 bits of a place"
+    );
+    assert!(COMMANDS_PER_SESSION <= COMMANDS_MAX);
+    assert!(SESSION_CONNECTED_NS > COMMAND_AGE_NS);
+    assert!(
+        NESTING_MAX <= 100,
+        "prost's default recursion limit must accept what the converter writes"
+    );
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_is_header_payload_and_index_in_whole_cache_lines() {
+        assert_eq!(max_frame_bytes(1 << 20, 4096), (1 << 20) + 64 + 4096 * 64);
+        assert_eq!(max_frame_bytes(1, 1) % 64, 0);
+    }
+}

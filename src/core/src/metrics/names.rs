@@ -1,0 +1,232 @@
+//! Every metric, by family. A label set's place in its list is the number that code gives to `add`.
+
+use super::{Family, Kind, Metric};
+
+const NS: u64 = 1_000_000_000;
+const MS_IN_NS: u64 = 1_000_000;
+const NONE: &[&str] = &[""];
+
+/// Bounds of waits, in nanoseconds: 20 µs to 100 ms (the promise) and beyond.
+const WAIT_BOUNDS: &[u64] = &[
+    20_000,
+    50_000,
+    100_000,
+    200_000,
+    500_000,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    20_000_000,
+    50_000_000,
+    90_000_000,
+    100_000_000,
+    200_000_000,
+    1_000_000_000,
+];
+
+const BATCH_EVENT_BOUNDS: &[u64] = &[1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
+
+macro_rules! families {
+    ($($(#[$doc:meta])* $ident:ident: $kind:expr, $name:literal / $divisor:expr, $labels:expr, $older:expr, $help:literal;)*) => {
+        /// All families, in the order of their cells.
+        pub const FAMILIES: &[Family] = &[$(Family {
+            name: $name, help: $help, kind: $kind, divisor: $divisor, labels: $labels, older: $older,
+        }),*];
+
+        #[allow(non_camel_case_types, clippy::upper_case_acronyms)]
+        enum Position { $($ident),* }
+
+        $(
+            #[doc = $help]
+            $(#[$doc])*
+            pub const $ident: Metric = Metric::of(FAMILIES, Position::$ident as usize);
+        )*
+    };
+}
+
+/// Labels of [`EVENTS_STORED`].
+pub mod transport {
+    /// Came in an HTTP body.
+    pub const HTTP: usize = 0;
+    /// Came in a WebSocket message.
+    pub const WEBSOCKET: usize = 1;
+    /// Said by the service itself: commands, their delivery and expiry.
+    pub const SERVICE: usize = 2;
+}
+
+/// Labels of [`EVENTS_MARKED`].
+pub mod mark {
+    /// See [`crate::log::flags`].
+    pub const SALVAGED: usize = 0;
+    /// See [`crate::log::flags`].
+    pub const FLAGGED: usize = 1;
+    /// See [`crate::log::flags`].
+    pub const RAW_TEXT: usize = 2;
+    /// See [`crate::log::flags`].
+    pub const UNREADABLE: usize = 3;
+    /// See [`crate::log::flags`].
+    pub const SESSION_AMBIGUOUS: usize = 4;
+    /// See [`crate::log::flags`].
+    pub const UNKNOWN_TYPE: usize = 5;
+    /// See [`crate::log::flags`].
+    pub const OUT_OF_ORDER: usize = 6;
+}
+
+/// Labels of [`BATCHES_COMMITTED`].
+pub mod commit {
+    /// A poll found nothing to do.
+    pub const IDLE: usize = 0;
+    /// The window closed.
+    pub const WINDOW: usize = 1;
+    /// The batch had no room for the next event, or as many as it may hold.
+    pub const BATCH_FULL: usize = 2;
+    /// An event that must not wait.
+    pub const URGENT: usize = 3;
+    /// The service shuts down.
+    pub const DRAIN: usize = 4;
+}
+
+/// Labels of [`HTTP_REQUESTS`].
+pub mod endpoint {
+    /// `POST /api/v1/events`
+    pub const EVENTS: usize = 0;
+    /// `POST /api/v1/events/batch`
+    pub const BATCH: usize = 1;
+    /// WebSocket upgrades.
+    pub const WEBSOCKET: usize = 2;
+    /// `POST /api/v1/commands`
+    pub const COMMANDS: usize = 3;
+    /// `GET /api/v1/commands/poll`
+    pub const POLL: usize = 4;
+    /// The health endpoints.
+    pub const HEALTH: usize = 5;
+    /// `GET /metrics`
+    pub const METRICS: usize = 6;
+    /// `GET /api/v1/readers`
+    pub const READERS: usize = 7;
+    /// Anything else.
+    pub const OTHER: usize = 8;
+}
+
+/// Labels of [`HTTP_RESPONSES`].
+pub const RESPONSE_CODES: &[u16] = &[
+    101, 200, 204, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 417, 426, 429, 431, 500,
+    501, 503, 505,
+];
+
+families! {
+    EVENTS_STORED: Kind::Counter, "jimbot_mcp_events_stored_total" / 1,
+        &["transport=\"http\"", "transport=\"websocket\"", "transport=\"service\""], None,
+        "Events stored in the log.";
+    EVENTS_REPEATED: Kind::Counter, "jimbot_mcp_events_repeated_total" / 1, NONE, None,
+        "Events that were sent again and recognised; they are acknowledged and not stored twice.";
+    EVENTS_REFUSED: Kind::Counter, "jimbot_mcp_events_refused_total" / 1,
+        &["reason=\"syntax\"", "reason=\"missing_field\"", "reason=\"wrong_type\"", "reason=\"too_deep\"",
+          "reason=\"too_large\"", "reason=\"not_protobuf\"", "reason=\"other\""], None,
+        "Events that were refused, by reason; their senders were told.";
+    EVENTS_MARKED: Kind::Counter, "jimbot_mcp_events_marked_total" / 1,
+        &["mark=\"salvaged\"", "mark=\"flagged\"", "mark=\"raw_text\"", "mark=\"unreadable\"",
+          "mark=\"session_ambiguous\"", "mark=\"unknown_type\"", "mark=\"out_of_order\""], None,
+        "Stored events that carry a mark in the index, by mark.";
+    INPUT_BYTES: Kind::Counter, "jimbot_mcp_input_bytes_total" / 1, NONE, None,
+        "Bytes of bodies and messages that were read for events.";
+    BATCHES_COMMITTED: Kind::Counter, "jimbot_mcp_batches_committed_total" / 1,
+        &["cause=\"idle\"", "cause=\"window\"", "cause=\"batch_full\"", "cause=\"urgent\"", "cause=\"drain\""], None,
+        "Batches made visible to readers, by what caused the commit.";
+    BATCH_BYTES: Kind::Counter, "jimbot_mcp_batch_bytes_total" / 1, NONE, None,
+        "Bytes of serialised events in committed batches.";
+    BATCH_LATENCY: Kind::Histogram(WAIT_BOUNDS), "jimbot_mcp_batch_latency_seconds" / NS, NONE,
+        Some(("mcp_batch_latency_ms", MS_IN_NS)),
+        "Time from a batch's first event to its commit.";
+    BATCH_EVENTS: Kind::Histogram(BATCH_EVENT_BOUNDS), "jimbot_mcp_batch_events" / 1, NONE,
+        Some(("mcp_events_per_batch", 1)),
+        "Events in a committed batch.";
+    QUEUE_EVENTS: Kind::Gauge, "jimbot_mcp_queue_events" / 1, NONE, Some(("mcp_queue_size", 1)),
+        "Events stored in the open batch, not yet visible to readers.";
+    CONNECTIONS_OPEN: Kind::Gauge, "jimbot_mcp_connections" / 1, NONE, None,
+        "Open connections of either protocol.";
+    WEBSOCKETS_OPEN: Kind::Gauge, "jimbot_mcp_websocket_connections" / 1, NONE,
+        Some(("mcp_websocket_connections", 1)),
+        "Open WebSocket connections.";
+    CONNECTIONS_ACCEPTED: Kind::Counter, "jimbot_mcp_connections_accepted_total" / 1, NONE, None,
+        "Connections accepted.";
+    CONNECTIONS_REFUSED: Kind::Counter, "jimbot_mcp_connections_refused_total" / 1,
+        &["reason=\"limit\"", "reason=\"draining\""], None,
+        "Connections refused at accept, by reason.";
+    CONNECTIONS_SATURATED: Kind::Counter, "jimbot_mcp_connections_saturated_seconds_total" / NS, NONE, None,
+        "Time during which no connection was accepted because the limit was reached.";
+    HTTP_REQUESTS: Kind::Counter, "jimbot_mcp_http_requests_total" / 1,
+        &["endpoint=\"events\"", "endpoint=\"batch\"", "endpoint=\"websocket\"", "endpoint=\"commands\"",
+          "endpoint=\"poll\"", "endpoint=\"health\"", "endpoint=\"metrics\"", "endpoint=\"readers\"",
+          "endpoint=\"other\""], None,
+        "HTTP requests, by endpoint.";
+    HTTP_RESPONSES: Kind::Counter, "jimbot_mcp_http_responses_total" / 1,
+        &["code=\"101\"", "code=\"200\"", "code=\"204\"", "code=\"400\"", "code=\"401\"", "code=\"403\"",
+          "code=\"404\"", "code=\"405\"", "code=\"408\"", "code=\"409\"", "code=\"411\"", "code=\"413\"",
+          "code=\"414\"", "code=\"415\"", "code=\"417\"", "code=\"426\"", "code=\"429\"", "code=\"431\"",
+          "code=\"500\"", "code=\"501\"", "code=\"503\"", "code=\"505\""], None,
+        "HTTP answers, by status code.";
+    WEBSOCKET_MESSAGES: Kind::Counter, "jimbot_mcp_websocket_messages_total" / 1,
+        &["kind=\"text\"", "kind=\"binary\""], None,
+        "WebSocket messages received, by kind.";
+    WEBSOCKET_CLOSES: Kind::Counter, "jimbot_mcp_websocket_closes_total" / 1,
+        &["reason=\"log_full\"", "reason=\"draining\"", "reason=\"access\""], None,
+        "WebSockets that the service closed on its own account, by reason.";
+    FULL_EPISODES: Kind::Counter, "jimbot_mcp_log_full_episodes_total" / 1, NONE, None,
+        "Times the log was full because a reliable reader held it.";
+    FULL_SECONDS: Kind::Counter, "jimbot_mcp_log_full_seconds_total" / NS, NONE, None,
+        "Time during which the log was full.";
+    FULL_HELD: Kind::Counter, "jimbot_mcp_log_full_held_total" / 1, NONE, None,
+        "Requests and messages that waited for room in a full log.";
+    FULL_REFUSED: Kind::Counter, "jimbot_mcp_log_full_refused_total" / 1, NONE, None,
+        "Requests and messages that were turned away because the log stayed full.";
+    BODIES_DEFERRED: Kind::Counter, "jimbot_mcp_bodies_deferred_total" / 1, NONE, None,
+        "Bodies that were read over more than one turn, so that others need not wait for them.";
+    SESSIONS_STARTED: Kind::Counter, "jimbot_mcp_sessions_started_total" / 1,
+        &["cause=\"first_event\"", "cause=\"connection_test\"", "cause=\"clock\""], None,
+        "Sessions that began, by what showed it.";
+    SESSIONS_KNOWN: Kind::Gauge, "jimbot_mcp_sessions" / 1, NONE, None,
+        "Sessions that are remembered.";
+    SESSIONS_AMBIGUOUS: Kind::Counter, "jimbot_mcp_sessions_ambiguous_total" / 1, NONE, None,
+        "Sessions found to hold the events of more than one game process.";
+    SESSIONS_FORGOTTEN: Kind::Counter, "jimbot_mcp_sessions_forgotten_total" / 1, NONE, None,
+        "Sessions forgotten to make room for newer ones.";
+    REPEATS_EVICTED: Kind::Counter, "jimbot_mcp_repeats_evicted_total" / 1, NONE, None,
+        "Events forgotten before their 15 minutes because too many newer ones came; a repeat of them would be stored again.";
+    REPEATS_GAPS_FORGOTTEN: Kind::Counter, "jimbot_mcp_repeats_gaps_forgotten_total" / 1, NONE, None,
+        "Gaps in producers' sequences that were forgotten because there were too many.";
+    COMMANDS_QUEUED: Kind::Counter, "jimbot_mcp_commands_queued_total" / 1, NONE, None,
+        "Commands taken for a game.";
+    COMMANDS_DELIVERED: Kind::Counter, "jimbot_mcp_commands_delivered_total" / 1,
+        &["via=\"poll\"", "via=\"websocket\""], None,
+        "Commands handed to a game, by how.";
+    COMMANDS_EXPIRED: Kind::Counter, "jimbot_mcp_commands_expired_total" / 1, NONE, None,
+        "Commands that no game fetched in time.";
+    COMMANDS_REFUSED: Kind::Counter, "jimbot_mcp_commands_refused_total" / 1,
+        &["reason=\"invalid\"", "reason=\"no_session\"", "reason=\"several_sessions\"", "reason=\"mailbox_full\"",
+          "reason=\"log_full\""], None,
+        "Commands refused, by reason.";
+    COMMANDS_WAITING: Kind::Gauge, "jimbot_mcp_commands_waiting" / 1, NONE, None,
+        "Commands waiting to be fetched.";
+    LOG_SEQUENCE: Kind::Gauge, "jimbot_mcp_log_next_sequence" / 1, NONE, None,
+        "Sequence that the next event gets.";
+    LOG_GENERATION: Kind::Gauge, "jimbot_mcp_log_generation" / 1, NONE, None,
+        "How often a service has taken this log over.";
+    READERS: Kind::Gauge, "jimbot_mcp_readers" / 1, &["guarantee=\"lossy\"", "guarantee=\"reliable\""], None,
+        "Readers that are registered and alive, by guarantee.";
+    READER_LAG_EVENTS: Kind::Gauge, "jimbot_mcp_reader_lag_events_max" / 1, NONE, None,
+        "Committed events that the reader furthest behind has not read.";
+    READER_LAG_BYTES: Kind::Gauge, "jimbot_mcp_reader_lag_bytes_max" / 1, NONE, None,
+        "Bytes of the log that the reader furthest behind has not read.";
+    READER_LAG_SECONDS: Kind::Gauge, "jimbot_mcp_reader_lag_seconds_max" / NS, NONE, None,
+        "Age of the oldest batch that the reader furthest behind has not read.";
+    READERS_PINNED_BYTES: Kind::Gauge, "jimbot_mcp_readers_pinned_bytes" / 1, NONE, None,
+        "Bytes of the log that readers keep pinned through views.";
+    DRAINING: Kind::Gauge, "jimbot_mcp_draining" / 1, NONE, None,
+        "1 while the service shuts down.";
+    NOTICES_DROPPED: Kind::Counter, "jimbot_mcp_notices_dropped_total" / 1, NONE, None,
+        "Notices for people that were dropped because too many waited.";
+    START_TIME: Kind::Gauge, "jimbot_mcp_start_time_seconds" / NS, NONE, None,
+        "When the service started, in seconds since 1970 UTC.";
+}
