@@ -3,4 +3,7 @@
 pub mod limits;
 pub mod log;
 pub mod metrics;
+pub mod repeats;
+pub mod session;
 pub mod time;
+pub mod wheel;

@@ -85,7 +85,7 @@ pub const WEBSOCKET_REFUSAL_BACKLOG_BYTES: usize = 16 * 1024;
 // Sessions, repeats, commands ---------------------------------------------------------------------------------------
 
 /// Sessions remembered; the least recently heard of goes first.
-pub const SESSIONS_MAX: usize = 4096;
+pub const SESSIONS_MAX: usize = 32 * 1024;
 /// A batch whose newest clock lies this far behind the session's newest comes from a game that was started anew.
 pub const SESSION_CLOCK_BACK_MS: f64 = 120_000.0;
 /// Sessions count as connected for this long after they were last heard of: the mod sends a heartbeat every few seconds.

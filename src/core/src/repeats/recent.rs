@@ -1,0 +1,177 @@
+//! The last events by hash: a ring of records in order of arrival, and an open-addressed table of places in it.
+//!
+//! The table holds 32 bits an entry: 20 bits of place and 12 bits of the hash, so that a probe rarely looks into the
+//! ring. Entries are removed by shifting back those behind them, so there are no tombstones and nothing degrades.
+
+use crate::limits;
+
+/// Bits of a table entry that say where in the ring the record is.
+const PLACE_BITS: u32 = 20;
+const PLACE_MASK: u32 = (1 << PLACE_BITS) - 1;
+
+/// A record is three words: hash, bits of the time, and type (low 16 bits) with the arrival in milliseconds (the rest).
+type Record = [u64; 3];
+
+/// The ring and its table.
+#[derive(Debug)]
+pub struct Recent {
+    /// All-zero memory comes from the system untouched, so pages are taken as events come.
+    ring: Vec<Record>,
+    table: Vec<u32>,
+    /// Place that is written next.
+    next: usize,
+    evicted_young: u64,
+}
+
+impl Recent {
+    /// Room for `events`, a power of two up to 2^20.
+    #[must_use]
+    pub fn new(events: usize) -> Recent {
+        assert!(events.is_power_of_two() && events <= 1 << PLACE_BITS && events >= 2);
+        Recent { ring: vec![[0; 3]; events], table: vec![0; events * 2], next: 0, evicted_young: 0 }
+    }
+
+    /// Whether a record of this hash, time and type is here and not older than 15 minutes.
+    #[must_use]
+    pub fn contains(&self, hash: u64, time_bits: u64, event_type: u16, now_unix_ns: u64) -> bool {
+        let mut at = self.home(hash);
+        loop {
+            let entry = self.table[at];
+            if entry == 0 {
+                return false;
+            }
+            if entry >> PLACE_BITS == tag(hash) {
+                let record = self.ring[(entry & PLACE_MASK) as usize];
+                if record[0] == hash && record[1] == time_bits && record[2] as u16 == event_type {
+                    // Of several records of one identity the newest decides; an older one may come first.
+                    if age_ns(&record, now_unix_ns) <= limits::REPEATS_AGE_NS {
+                        return true;
+                    }
+                }
+            }
+            at = (at + 1) & (self.table.len() - 1);
+        }
+    }
+
+    /// Adds a record in place of the oldest one. A hash of 0 takes a place, so that the ring counts events, and is
+    /// never found.
+    pub fn push(&mut self, hash: u64, time_bits: u64, event_type: u16, received_unix_ns: u64) {
+        let place = self.next;
+        self.next = (place + 1) & (self.ring.len() - 1);
+        let oldest = self.ring[place];
+        if oldest[0] != 0 {
+            if age_ns(&oldest, received_unix_ns) < limits::REPEATS_AGE_NS {
+                self.evicted_young += 1;
+            }
+            self.remove(oldest[0], place as u32);
+        }
+        let received_ms = received_unix_ns / crate::time::MILLISECOND;
+        self.ring[place] = [hash, time_bits, u64::from(event_type) | received_ms << 16];
+        if hash != 0 {
+            let mut at = self.home(hash);
+            while self.table[at] != 0 {
+                at = (at + 1) & (self.table.len() - 1);
+            }
+            self.table[at] = tag(hash) << PLACE_BITS | place as u32;
+        }
+    }
+
+    /// Records overwritten before their time.
+    #[must_use]
+    pub fn evicted_young(&self) -> u64 {
+        self.evicted_young
+    }
+
+    fn home(&self, hash: u64) -> usize {
+        hash as usize & (self.table.len() - 1)
+    }
+
+    fn remove(&mut self, hash: u64, place: u32) {
+        let mask = self.table.len() - 1;
+        let mut hole = self.home(hash);
+        while self.table[hole] & PLACE_MASK != place || self.table[hole] == 0 {
+            debug_assert_ne!(self.table[hole], 0, "a record without its table entry");
+            hole = (hole + 1) & mask;
+        }
+        let mut at = hole;
+        loop {
+            at = (at + 1) & mask;
+            let entry = self.table[at];
+            if entry == 0 {
+                break;
+            }
+            let home = self.home(self.ring[(entry & PLACE_MASK) as usize][0]);
+            // An entry may move into the hole unless its home lies after the hole.
+            if (at.wrapping_sub(home) & mask) >= (at.wrapping_sub(hole) & mask) {
+                self.table[hole] = entry;
+                hole = at;
+            }
+        }
+        self.table[hole] = 0;
+    }
+}
+
+/// Upper bits of the hash, never 0, so that an entry in use is never 0.
+fn tag(hash: u64) -> u32 {
+    (hash >> 52) as u32 | 1
+}
+
+/// Age of a record; none when the host's clock was set back in between.
+fn age_ns(record: &Record, now_unix_ns: u64) -> u64 {
+    now_unix_ns.saturating_sub((record[2] >> 16) * crate::time::MILLISECOND)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::SECOND;
+
+    proptest! {
+        /// Few different hashes that share their homes, in a small ring: collisions and removals all the time.
+        #[test]
+        fn behaves_like_a_list_of_the_last_events(
+            steps in prop::collection::vec((0_u64..24, 0_u64..3, 0_u16..2, 0_u64..400), 1..400),
+        ) {
+            let mut recent = Recent::new(16);
+            let mut model: VecDeque<(u64, u64, u16, u64)> = VecDeque::new();
+            let mut now = 1_700_000_000 * SECOND;
+            for (pick, time, kind, wait) in steps {
+                now += wait * SECOND;
+                // Homes 0..8 of 32, with tags that differ or not; pick 0 has no identity.
+                let hash = if pick == 0 { 0 } else { (pick % 8) | (pick / 8) << 53 | 32 };
+                let expected = hash != 0 && model.iter().any(|&(h, t, k, at)| {
+                    (h, t, k) == (hash, time, kind) && now - at <= limits::REPEATS_AGE_NS
+                });
+                prop_assert_eq!(hash != 0 && recent.contains(hash, time, kind, now), expected);
+                recent.push(hash, time, kind, now);
+                model.push_back((hash, time, kind, now));
+                if model.len() > 16 {
+                    model.pop_front();
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn evictions_before_their_time_are_counted() {
+        let mut recent = Recent::new(2);
+        let start = 1_700_000_000 * SECOND;
+        for n in 1..=3 {
+            recent.push(n, 0, 0, start);
+        }
+        assert_eq!(recent.evicted_young(), 1);
+        recent.push(4, 0, 0, start + limits::REPEATS_AGE_NS);
+        assert_eq!(recent.evicted_young(), 1, "its 15 minutes were over");
+    }
+
+    #[test]
+    fn a_clock_set_back_makes_nothing_old() {
+        let mut recent = Recent::new(2);
+        recent.push(1, 0, 0, 1_700_000_000 * SECOND);
+        assert!(recent.contains(1, 0, 0, 1_600_000_000 * SECOND));
+    }
+}
