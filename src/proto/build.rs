@@ -4,13 +4,18 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
+use prost_reflect::prost_types::FileDescriptorSet;
+use prost_reflect::prost_types::field_descriptor_proto::Type;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 7] = [
     "jimbot/events/v1/options.proto",
     "jimbot/events/v1/game_state.proto",
     "jimbot/events/v1/balatro_events.proto",
     "jimbot/events/v1/base.proto",
+    "jimbot/events/v1/event_bus.proto",
+    "jimbot/events/v1/actions.proto",
+    "jimbot/resource_coordinator.proto",
 ];
 
 fn main() {
@@ -18,20 +23,49 @@ fn main() {
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
     println!("cargo:rerun-if-changed={}", root.display());
 
-    let compiled = compile(&root, true);
-    let services = env::var_os("CARGO_FEATURE_SERVICES").is_some();
-    tonic_prost_build::configure()
-        .build_client(services)
-        .build_server(services)
-        .compile_fds(compiled.file_descriptor_set())
-        .expect("the schema generates Rust");
-
-    let stripped = compile(&root, false);
+    let compiled = compile(&root, false);
     // Not re-encoded through prost's own descriptor types: they would drop the custom options.
-    let bytes = stripped.encode_file_descriptor_set();
+    let bytes = compiled.encode_file_descriptor_set();
     fs::write(out.join("descriptor.bin"), &bytes).expect("OUT_DIR is writable");
     let pool = DescriptorPool::decode(bytes.as_slice()).expect("protox writes a whole set");
     fs::write(out.join("tables.rs"), event_types(&pool)).expect("OUT_DIR is writable");
+
+    let encoded = encoded_fields(&pool);
+    let mut documented = compile(&root, true).file_descriptor_set();
+    take_as_bytes(&mut documented, &encoded);
+    let services = env::var_os("CARGO_FEATURE_SERVICES").is_some();
+    let mut builder = tonic_prost_build::configure().build_client(services).build_server(services);
+    for field in &encoded {
+        builder = builder.bytes(format!(".{field}"));
+    }
+    builder.compile_fds(documented).expect("the schema generates Rust");
+}
+
+/// Full names of the fields with the option `encoded`.
+fn encoded_fields(pool: &DescriptorPool) -> Vec<String> {
+    let option =
+        pool.get_extension_by_name("jimbot.events.v1.encoded").expect("options.proto has encoded");
+    pool.all_messages()
+        .flat_map(|message| message.fields().collect::<Vec<_>>())
+        .filter(|field| field.options().get_extension(&option).as_bool() == Some(true))
+        .map(|field| field.full_name().to_owned())
+        .collect()
+}
+
+/// Turns message fields into `bytes` fields of the same wire form, so that what passes through is copied, not parsed.
+fn take_as_bytes(files: &mut FileDescriptorSet, encoded: &[String]) {
+    for file in &mut files.file {
+        let package = file.package().to_owned();
+        for message in &mut file.message_type {
+            let name = message.name().to_owned();
+            for field in &mut message.field {
+                if encoded.contains(&format!("{package}.{name}.{}", field.name())) {
+                    field.set_type(Type::Bytes);
+                    field.type_name = None;
+                }
+            }
+        }
+    }
 }
 
 fn compile(root: &Path, source_info: bool) -> protox::Compiler {
