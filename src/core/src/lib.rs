@@ -1,7 +1,9 @@
 //! The event path without I/O: codecs, conversion, batching and limits, driven by bytes and a clock that is passed in.
 
+pub mod batching;
 pub mod limits;
 pub mod log;
+pub mod mailbox;
 pub mod metrics;
 pub mod repeats;
 pub mod session;

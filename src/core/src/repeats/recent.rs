@@ -27,7 +27,7 @@ impl Recent {
     /// Room for `events`, a power of two up to 2^20.
     #[must_use]
     pub fn new(events: usize) -> Recent {
-        assert!(events.is_power_of_two() && events <= 1 << PLACE_BITS && events >= 2);
+        assert!(events.is_power_of_two() && (2..=1 << PLACE_BITS).contains(&events));
         Recent { ring: vec![[0; 3]; events], table: vec![0; events * 2], next: 0, evicted_young: 0 }
     }
 
