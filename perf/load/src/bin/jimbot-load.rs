@@ -1,0 +1,146 @@
+//! `jimbot-load`: sends events to a running service, at a rate or flat out, and tells what the
+//! answers took and what the service paid.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+use jimbot_perf::client::Wire;
+use jimbot_perf::payload::Payload;
+use jimbot_perf::process::Snapshot;
+use jimbot_perf::report::{Report, Setting};
+use jimbot_perf::run::{self, Plan};
+use jimbot_traffic::workload::Workload;
+
+/// Measures a running service from outside.
+///
+/// Latency counts from the moment at which an event was meant to be sent, so a service that
+/// stalls shows in the percentiles (no coordinated omission). Every event has an id of its own.
+#[derive(Parser)]
+#[command(after_help = "\
+Examples:
+  jimbot-load --target 127.0.0.1:8080 --connections 64                  flat out, small events
+  jimbot-load --target 127.0.0.1:8080 --rate 20000 --workload batch     20,000 events/s in batches
+  jimbot-load --target 127.0.0.1:8080 --wire ws --depth 16              WebSocket, 16 frames a write
+  jimbot-load --target 127.0.0.1:8080 --rate 1000 --spin --pid 4711     with the CPU cost of a process")]
+struct Arguments {
+    /// Address of the service
+    #[arg(long)]
+    target: SocketAddr,
+    /// What each body holds
+    #[arg(long, default_value = "small", value_parser = workload)]
+    workload: (&'static str, Workload),
+    /// How bodies travel
+    #[arg(long, value_enum, default_value = "http")]
+    wire: WireName,
+    /// Connections
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// Events a second in all, sent at fixed times; without it each connection sends as soon as
+    /// it may
+    #[arg(long)]
+    rate: Option<f64>,
+    /// Bodies in flight on a connection (flat out only)
+    #[arg(long, default_value_t = 1)]
+    depth: usize,
+    /// Seconds measured
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// Seconds before measuring starts
+    #[arg(long, default_value_t = 0.5)]
+    warm_up: f64,
+    /// Never sleep. A client that sleeps makes the service pay for waking it at each send
+    #[arg(long)]
+    spin: bool,
+    /// Process whose CPU time and memory to report
+    #[arg(long)]
+    pid: Option<u32>,
+    /// Seed of the bodies
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+    /// Write the JSON report to a file too
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum WireName {
+    /// A request for each body
+    Http,
+    /// A WebSocket message for each body, nothing answered
+    Ws,
+    /// A WebSocket message for each body, each acknowledged
+    WsAck,
+}
+
+fn workload(name: &str) -> Result<(&'static str, Workload), String> {
+    Workload::ALL.into_iter().find(|(known, _)| *known == name).ok_or_else(|| {
+        let names: Vec<&str> = Workload::ALL.iter().map(|(name, _)| *name).collect();
+        format!("one of {}", names.join(", "))
+    })
+}
+
+fn main() -> ExitCode {
+    match measure(&Arguments::parse()) {
+        Ok(refused) => ExitCode::from(u8::from(refused > 0)),
+        Err(error) => {
+            eprintln!("jimbot-load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) -> std::io::Result<u64> {
+    let (name, workload) = arguments.workload;
+    let mut payload = Payload::new(workload, arguments.seed, 64);
+    let events_per_body = payload.mean_events();
+    let plan = Plan {
+        target: arguments.target,
+        wire: match arguments.wire {
+            WireName::Http => Wire::Http,
+            WireName::Ws => Wire::WebSocket,
+            WireName::WsAck => Wire::WebSocketAcked,
+        },
+        connections: arguments.connections,
+        bodies_per_second: arguments.rate.map(|rate| rate / events_per_body),
+        duration: Duration::from_secs_f64(arguments.seconds),
+        warm_up: Duration::from_secs_f64(arguments.warm_up),
+        depth: arguments.depth,
+        spin: arguments.spin,
+        run: run::mono_ns(),
+    };
+    let mut before = None;
+    let outcome = run::run(&plan, &mut payload, || {
+        before = arguments.pid.and_then(|pid| Snapshot::of(pid).ok());
+    })?;
+    let service = match (arguments.pid, before) {
+        (Some(pid), Some(before)) => Some(Snapshot::of(pid)?.since(&before)),
+        _ => None,
+    };
+    let setting = Setting {
+        workload: name.to_owned(),
+        wire: arguments
+            .wire
+            .to_possible_value()
+            .map_or_else(String::new, |value| value.get_name().to_owned()),
+        connections: arguments.connections,
+        rate: arguments.rate,
+        spin: arguments.spin,
+    };
+    let report = Report::new(setting, &outcome, service);
+    let json = serde_json::to_string(&report)?;
+    if let Some(path) = &arguments.out {
+        std::fs::write(path, &json)?;
+    }
+    if arguments.json {
+        println!("{json}");
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(outcome.refused)
+}

@@ -1,0 +1,7 @@
+//! Load from outside: shares no code with the service, and sees only what a client sees.
+
+pub mod client;
+pub mod payload;
+pub mod process;
+pub mod report;
+pub mod run;
