@@ -1,1 +1,5 @@
 //! The JimBot MCP service and its tools.
+
+pub mod cli;
+pub mod config;
+pub mod logging;

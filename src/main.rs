@@ -1,3 +1,7 @@
 //! The `jimbot-mcp` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    jimbot_mcp::cli::run()
+}

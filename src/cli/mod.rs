@@ -1,0 +1,57 @@
+//! The command line: what can be typed, and what answers it.
+
+mod completions;
+mod serve;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The event path between live Balatro games and the programs that learn from them.
+///
+/// Games send events over HTTP or WebSocket; every process on this host reads them from shared
+/// memory, each event once, within 100 ms.
+#[derive(Debug, Parser)]
+#[command(name = "jimbot-mcp", version, after_help = EXAMPLES, subcommand_required = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  jimbot-mcp serve                       take in events on 127.0.0.1:8080 and :8765
+  jimbot-mcp tail                        watch them come, one line of JSON each
+  jimbot-mcp simulate --games 4          no game at hand? four made-up ones
+  jimbot-mcp help serve                  everything about one command";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Completions(completions::Completions),
+}
+
+/// Runs the command line and tells how it went: 0 well, 1 not, 2 for a wrong command line or
+/// configuration.
+pub fn run() -> ExitCode {
+    match Cli::parse().command {
+        Command::Serve(command) => command.run(),
+        Command::Completions(command) => command.run(),
+    }
+}
+
+/// Says what went wrong, the way every subcommand does.
+fn fail(error: impl std::fmt::Display, code: u8) -> ExitCode {
+    eprintln!("jimbot-mcp: {error}");
+    ExitCode::from(code)
+}
+
+/// Writes a whole answer to standard output. A reader that has gone away wants no more, so that
+/// is no failure.
+fn answer(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(error, 1),
+        _ => ExitCode::SUCCESS,
+    }
+}
