@@ -1,0 +1,334 @@
+//! Opening a reader: finding the log, claiming a slot, choosing where to begin.
+
+use std::{
+    path::Path,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::{LogReader, ReaderOptions, Shared, Start, frame::Pins};
+use crate::{
+    directory::{self, Directory},
+    error::OpenError,
+    file::LogFile,
+    frame::FrameHeader,
+    layout::LINE_BYTES,
+    protocol::{self, Claim, STATE_ACTIVE, STATE_DETACHED},
+    slots::{self, Guarantee, OPTION_NEVER_DETACH, Table},
+    sync::AtomicU32,
+    time::Now,
+};
+
+/// A join is tried again from further on this often; then it starts at the end.
+const JOIN_TRIES: u32 = 256;
+/// Pause between looks at a log that is not ready.
+const PATIENCE_STEP: Duration = Duration::from_millis(2);
+
+/// A slot taken, and where its reader goes on.
+struct Joined {
+    index: usize,
+    claim: Claim,
+    position: u64,
+    sequence: u64,
+    missed: u64,
+}
+
+impl LogReader {
+    /// Joins the log in `directory`.
+    ///
+    /// # Errors
+    /// When there is no log that is ready within the options' patience, it is not ours, the name is in use, or every slot
+    /// is taken. The message says what to do.
+    pub fn open(directory: &Path, options: &ReaderOptions) -> Result<LogReader, OpenError> {
+        let mut options = options.clone();
+        if options.name.is_empty() {
+            options.name = made_up_name();
+        }
+        slots::check_name(&options.name)?;
+        let end = Instant::now() + options.patience;
+        loop {
+            match open_now(directory, &options) {
+                Err(
+                    OpenError::Missing { .. }
+                    | OpenError::NotInitialised { .. }
+                    | OpenError::ReaderNameInUse { .. },
+                ) if Instant::now() < end => std::thread::sleep(PATIENCE_STEP),
+                result => return result,
+            }
+        }
+    }
+}
+
+fn made_up_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    format!("reader-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn open_now(path: &Path, options: &ReaderOptions) -> Result<LogReader, OpenError> {
+    let directory = Directory::open(path)?;
+    let (log, table) = open_files(&directory)?;
+    join(log, table, options, path)
+}
+
+/// The log and its table. A rotation in between shows in their epochs: then they are not ready.
+fn open_files(directory: &Directory) -> Result<(LogFile, Table), OpenError> {
+    let path = directory.path_of(directory::LOG);
+    let file = directory
+        .open_file(directory::LOG, false)?
+        .ok_or_else(|| OpenError::Missing { path: path.clone() })?;
+    let log = LogFile::open(directory, directory::LOG, &file, false)?;
+    let table = Table::open(directory, directory::READERS)?;
+    if table.log_epoch() != log.constants.log_epoch {
+        return Err(OpenError::NotInitialised { path });
+    }
+    Ok((log, table))
+}
+
+/// Claims a slot of the log and begins there.
+pub(super) fn join(
+    log: LogFile,
+    table: Table,
+    options: &ReaderOptions,
+    path: &Path,
+) -> Result<LogReader, OpenError> {
+    let joined = claim(&log, &table, options, path)?;
+    let pins = Pins::at(joined.position, joined.sequence);
+    let shared = Shared {
+        log,
+        table,
+        index: joined.index,
+        claim: joined.claim,
+        guarantee: options.guarantee,
+        pins: Mutex::new(pins),
+        leaving: AtomicU32::new(0),
+    };
+    Ok(LogReader {
+        shared: Arc::new(shared),
+        options: options.clone(),
+        directory: path.into(),
+        position: joined.position,
+        expected: joined.sequence,
+        missed: joined.missed,
+        closed: false,
+    })
+}
+
+fn claim(
+    log: &LogFile,
+    table: &Table,
+    options: &ReaderOptions,
+    path: &Path,
+) -> Result<Joined, OpenError> {
+    let io = |error| OpenError::io("join as a reader of", path, error);
+    let _registration = table.register().map_err(io)?;
+    let reliable = options.guarantee == Guarantee::Reliable;
+    let known = slots::find(table, &options.name);
+    let index = match known {
+        Some(index) if table.try_own(index).map_err(io)? => index,
+        Some(index) => {
+            let pid = table.slot(index).pid.load(Ordering::Relaxed);
+            return Err(OpenError::ReaderNameInUse { name: options.name.clone(), pid });
+        }
+        None => slots::take_any(table)
+            .map_err(io)?
+            .ok_or(OpenError::TableFull { slots: table.slots().len() })?,
+    };
+    let slot = table.slot(index);
+    let before = slot.claim();
+    let claim = Claim {
+        generation: if known.is_some() { before.generation + 1 } else { 1 },
+        reliable,
+        state: STATE_ACTIVE,
+    };
+    let progress = &slot.progress;
+    let resumes = known.is_some() && before.reliable && reliable;
+    let mut missed = if known.is_some() { progress.missed.load(Ordering::Relaxed) } else { 0 };
+    let (position, sequence);
+    if resumes {
+        let cursor = progress.cursor.load(Ordering::Acquire);
+        let expected = progress.next_sequence.load(Ordering::Relaxed);
+        (position, sequence) = resume(log, table, index, before, claim, (cursor, expected))
+            .map_err(|reason| OpenError::damaged(path, reason))?;
+        missed += sequence.saturating_sub(expected);
+    } else {
+        if known.is_none() {
+            // Out of the writer's sight while it changes owners.
+            slot.claim.store(before.with_state(STATE_DETACHED).word(), Ordering::Release);
+            slot.set_name(&options.name);
+        }
+        (position, sequence) = begin(log, table, index, claim, options.start)
+            .map_err(|reason| OpenError::damaged(path, reason))?;
+        if let Start::Sequence(first) = options.start {
+            missed += sequence.saturating_sub(first);
+        }
+    }
+    protocol::advance(slot, position, sequence);
+    let now = Now::read();
+    slot.pid.store(std::process::id(), Ordering::Relaxed);
+    slot.options.store(u32::from(options.never_detach) * OPTION_NEVER_DETACH, Ordering::Relaxed);
+    slot.joined_unix_ns.store(now.unix_ns, Ordering::Relaxed);
+    progress.missed.store(missed, Ordering::Relaxed);
+    progress.pinned_bytes.store(0, Ordering::Relaxed);
+    progress.pinned_since_unix_ns.store(0, Ordering::Relaxed);
+    progress.beat_unix_ns.store(now.unix_ns, Ordering::Relaxed);
+    Ok(Joined { index, claim, position, sequence, missed })
+}
+
+/// Goes on at the cursor of the reader that had the name before.
+fn resume(
+    log: &LogFile,
+    table: &Table,
+    index: usize,
+    before: Claim,
+    claim: Claim,
+    (cursor, expected): (u64, u64),
+) -> Result<(u64, u64), String> {
+    let slot = table.slot(index);
+    // While the slot was ACTIVE its cursor has held the writer, and goes on holding it under the new generation. If the
+    // writer detaches it at this very moment, the exchange fails.
+    let held = before.state == STATE_ACTIVE
+        && slot
+            .claim
+            .compare_exchange(before.word(), claim.word(), Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok();
+    if !held {
+        let position = enter(log, table, index, claim, Some(cursor));
+        let sequence = sequence_at(log, position)?;
+        return Ok((position, sequence));
+    }
+    // What the slot says was written by a reader, maybe of another program: it must lead to a frame.
+    let committed = protocol::committed(log.control());
+    if cursor > committed || !cursor.is_multiple_of(LINE_BYTES) {
+        return Err(format!("the cursor {cursor} of the reader leads nowhere"));
+    }
+    if cursor == committed {
+        return Ok((cursor, expected));
+    }
+    Ok((cursor, sequence_at(log, cursor)?))
+}
+
+/// Begins where `start` says.
+fn begin(
+    log: &LogFile,
+    table: &Table,
+    index: usize,
+    claim: Claim,
+    start: Start,
+) -> Result<(u64, u64), String> {
+    match start {
+        Start::Latest => {
+            let position = protocol::committed(log.control());
+            let position = enter(log, table, index, claim, Some(position));
+            Ok((position, sequence_at(log, position)?))
+        }
+        Start::Earliest => {
+            let position = enter(log, table, index, claim, None);
+            Ok((position, sequence_at(log, position)?))
+        }
+        Start::Sequence(first) => loop {
+            let mut position = enter(log, table, index, claim, None);
+            let committed = protocol::committed(log.control());
+            let mut lapped = false;
+            while position < committed {
+                match log.header(position)? {
+                    Some(header) if header.end_sequence() <= first || header.is_pad() => {
+                        position = header.end()
+                    }
+                    Some(_) => break,
+                    None => {
+                        lapped = true;
+                        break;
+                    }
+                }
+            }
+            if !lapped {
+                return Ok((position, sequence_at(log, position)?));
+            }
+        },
+    }
+}
+
+/// Makes the slot ACTIVE with its cursor at `wanted`, or at the oldest frame when that is gone, in such a way that the
+/// writer sees it before it overwrites what is there. Gives the cursor.
+fn enter(log: &LogFile, table: &Table, index: usize, claim: Claim, wanted: Option<u64>) -> u64 {
+    let control = log.control();
+    for _ in 0..JOIN_TRIES {
+        let oldest = control.oldest.0.load(Ordering::Acquire);
+        let candidate = wanted.unwrap_or(0).max(oldest);
+        if protocol::join(
+            control,
+            table.head(),
+            table.slot(index),
+            index,
+            claim,
+            candidate,
+            log.constants.capacity,
+        ) {
+            return candidate;
+        }
+        std::hint::spin_loop();
+    }
+    // The end is at most two frames behind `intent`, and so always within a capacity of it.
+    let candidate = protocol::committed(control);
+    protocol::join(
+        control,
+        table.head(),
+        table.slot(index),
+        index,
+        claim,
+        candidate,
+        log.constants.capacity,
+    );
+    candidate
+}
+
+/// The sequence of the first event at `position`.
+fn sequence_at(log: &LogFile, position: u64) -> Result<u64, String> {
+    let control = log.control();
+    loop {
+        let committed = protocol::committed(control);
+        if position < committed {
+            match log.header(position)? {
+                Some(FrameHeader { first_sequence, .. }) => return Ok(first_sequence),
+                // Only a lossy reader can be lapped here; it finds its place when it reads.
+                None => return sequence_of_oldest(log),
+            }
+        }
+        // Nothing is there yet: the sequence that follows the end.
+        match protocol::committed_with_sequence(control) {
+            Some((end, sequence)) if end == position => return Ok(sequence),
+            Some(_) => {}
+            None if protocol::committed(control) == position => {
+                return sequence_by_walk(log, position);
+            }
+            None => {}
+        }
+    }
+}
+
+/// The sequence of the oldest frame.
+fn sequence_of_oldest(log: &LogFile) -> Result<u64, String> {
+    loop {
+        let oldest = log.control().oldest.0.load(Ordering::Acquire);
+        if let Some(header) = log.header(oldest)? {
+            return Ok(header.first_sequence);
+        }
+    }
+}
+
+/// The sequence that follows the frames before `end`, where a writer died between the stores of its commit.
+fn sequence_by_walk(log: &LogFile, end: u64) -> Result<u64, String> {
+    'again: loop {
+        let mut position = log.control().oldest.0.load(Ordering::Acquire);
+        let mut sequence = 1;
+        while position < end {
+            let Some(header) = log.header(position)? else { continue 'again };
+            position = header.end();
+            sequence = header.end_sequence();
+        }
+        return Ok(sequence);
+    }
+}

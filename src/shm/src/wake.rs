@@ -1,0 +1,97 @@
+//! Sleeping and waking, and what waking may cost.
+
+use std::{
+    io,
+    sync::atomic::AtomicU32,
+    time::{Duration, Instant},
+};
+
+use rustix::{io::Errno, thread::futex};
+
+use crate::{
+    protocol::{self, Control, TableHead},
+    time::Now,
+};
+
+/// A sleeper looks at the log again after this long at the latest, woken or not.
+pub(crate) const SLEEP_MAX: Duration = Duration::from_millis(250);
+/// Waking takes at most one part in so many of the writer's time.
+const SHARE: u64 = 10;
+
+/// How a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// Woken, or there was no reason to sleep.
+    Woken,
+    /// The time was up.
+    TimedOut,
+    /// A signal came.
+    Interrupted,
+}
+
+/// Sleeps while `word` is `value`. Never PRIVATE: the waker is another process, and a read-only mapping will do.
+pub(crate) fn sleep(word: &AtomicU32, value: u32, timeout: Duration) -> io::Result<Slept> {
+    let timeout = timeout.min(SLEEP_MAX);
+    let timeout = futex::Timespec {
+        tv_sec: timeout.as_secs() as i64,
+        tv_nsec: i64::from(timeout.subsec_nanos()),
+    };
+    match futex::wait(word, futex::Flags::empty(), value, Some(&timeout)) {
+        Ok(()) | Err(Errno::AGAIN) => Ok(Slept::Woken),
+        Err(Errno::TIMEDOUT) => Ok(Slept::TimedOut),
+        Err(Errno::INTR) => Ok(Slept::Interrupted),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Wakes all who sleep on `word`.
+pub(crate) fn wake_all(word: &AtomicU32) {
+    // Waking fails only for a word that is not mapped.
+    let woken = futex::wake(word, futex::Flags::empty(), i32::MAX as u32);
+    debug_assert!(woken.is_ok());
+}
+
+/// When the writer may wake again.
+#[derive(Debug, Default)]
+pub(crate) struct WakeBudget {
+    /// Monotonic time before which nobody is woken.
+    not_before_ns: u64,
+    /// A wake was put off until then.
+    due: bool,
+    /// Wakes done, and wakes put off, since the start.
+    pub(crate) woken: u64,
+    pub(crate) deferred: u64,
+}
+
+impl WakeBudget {
+    /// Wakes the sleepers if there are any and the budget allows it; else notes that it is due.
+    pub(crate) fn wake(&mut self, control: &Control, head: &TableHead, now: Now) {
+        if !protocol::sleepers(head) {
+            self.due = false;
+            return;
+        }
+        if now.mono_ns < self.not_before_ns {
+            self.deferred += u64::from(!self.due);
+            self.due = true;
+            return;
+        }
+        let begin = Instant::now();
+        protocol::ring(control, head);
+        wake_all(&control.wake.0);
+        let cost = begin.elapsed().as_nanos() as u64;
+        self.due = false;
+        self.woken += 1;
+        self.not_before_ns = now.mono_ns + cost + SHARE * cost;
+    }
+
+    /// Monotonic time at which a wake that was put off is due.
+    pub(crate) fn due(&self) -> Option<u64> {
+        self.due.then_some(self.not_before_ns)
+    }
+}
+
+/// Wakes everyone, whatever it costs: at start, when the log is sealed and at its end.
+pub(crate) fn wake_always(control: &Control, head: &TableHead) {
+    protocol::ring(control, head);
+    wake_all(&control.wake.0);
+}
