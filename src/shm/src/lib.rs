@@ -57,7 +57,7 @@ pub use {
     error::{OpenError, Overrun, ReadError},
     file::{LogInfo, inspect},
     frame::{EntryFlags, FrameHeader, IndexEntry},
-    reader::{Frame, FrameCopy, Lag, LogReader, ReaderOptions, Start, Waited},
+    reader::{Frame, FrameCopy, Lag, LogReader, ReaderOptions, Start, Waited, Waiter},
     slots::Guarantee,
     time::Now,
     writer::{Commit, Full, FullPolicy, LogOptions, LogWriter, ReaderStatus, Recovery},

@@ -88,12 +88,21 @@ impl Frame {
             payload_bytes,
             &mut copy.payload,
         );
-        copy.index.clear();
+        self.copy_index_into(&mut copy.index)
+    }
+
+    /// Copies the index into `index`, and checks that everything read of the frame until now was right.
+    ///
+    /// # Errors
+    /// When the frame has been overwritten; `index` then holds rubbish.
+    pub fn copy_index_into(&self, index: &mut Vec<IndexEntry>) -> Result<(), Overrun> {
+        let log = &self.shared.log;
+        index.clear();
         let mut offset = log.offset_of(self.header.index_position());
         for _ in 0..self.header.event_count {
             let mut words = [0; 8];
             log.mapping.copy_words(offset, &mut words);
-            copy.index.push(IndexEntry::from_words(words));
+            index.push(IndexEntry::from_words(words));
             offset += layout::entry::BYTES;
         }
         self.check()

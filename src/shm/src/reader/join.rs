@@ -34,6 +34,7 @@ struct Joined {
     position: u64,
     sequence: u64,
     missed: u64,
+    resume_gap: Option<(u64, u64)>,
 }
 
 impl LogReader {
@@ -112,6 +113,7 @@ pub(super) fn join(
         position: joined.position,
         expected: joined.sequence,
         missed: joined.missed,
+        resume_gap: joined.resume_gap,
         closed: false,
     })
 }
@@ -146,13 +148,17 @@ fn claim(
     let progress = &slot.progress;
     let resumes = known.is_some() && before.reliable && reliable;
     let mut missed = if known.is_some() { progress.missed.load(Ordering::Relaxed) } else { 0 };
+    let mut resume_gap = None;
     let (position, sequence);
     if resumes {
         let cursor = progress.cursor.load(Ordering::Acquire);
         let expected = progress.next_sequence.load(Ordering::Relaxed);
         (position, sequence) = resume(log, table, index, before, claim, (cursor, expected))
             .map_err(|reason| OpenError::damaged(path, reason))?;
-        missed += sequence.saturating_sub(expected);
+        if sequence > expected {
+            missed += sequence - expected;
+            resume_gap = Some((expected, sequence - expected));
+        }
     } else {
         if known.is_none() {
             // Out of the writer's sight while it changes owners.
@@ -174,7 +180,7 @@ fn claim(
     progress.pinned_bytes.store(0, Ordering::Relaxed);
     progress.pinned_since_unix_ns.store(0, Ordering::Relaxed);
     progress.beat_unix_ns.store(now.unix_ns, Ordering::Relaxed);
-    Ok(Joined { index, claim, position, sequence, missed })
+    Ok(Joined { index, claim, position, sequence, missed, resume_gap })
 }
 
 /// Goes on at the cursor of the reader that had the name before.

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `join` | opening a reader: finding the log, claiming a slot, choosing where to begin |
 //! | `next` | the next frame; gaps, detachment, the successor of a sealed log |
+//! | `wait` | sleeping until there is one |
 //! | `frame` | a frame in hand: pointers, copies, validity, release |
 
 mod frame;
 mod join;
 mod next;
+mod wait;
 
 use std::{
     path::PathBuf,
@@ -25,7 +27,7 @@ use crate::{
 };
 
 pub use frame::{Frame, FrameCopy};
-pub use next::Waited;
+pub use wait::{Waited, Waiter};
 
 use frame::Pins;
 
@@ -136,6 +138,8 @@ pub struct LogReader {
     /// The sequence it should begin with.
     expected: u64,
     missed: u64,
+    /// First event and number of those that were overwritten while nobody read under this reader's name; told once.
+    resume_gap: Option<(u64, u64)>,
     closed: bool,
 }
 

@@ -12,7 +12,7 @@ use crate::{
     protocol::{self, STATE_ACTIVE, STATE_DETACHED},
     slots::Guarantee,
     time::Now,
-    wake::{self, Slept},
+    wake,
 };
 
 /// A reader that was lapped leaves this part of the capacity between itself and the writer, so that it is not lapped again
@@ -21,17 +21,6 @@ const LAPPED_MARGIN: u64 = 8;
 /// A reader that is lapped this often while it looks for a place starts at the end.
 const LAPPED_TRIES: u32 = 16;
 
-/// How a wait ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waited {
-    /// There is something to read, or something to be told: call [`LogReader::try_next`].
-    Ready,
-    /// The time was up.
-    TimedOut,
-    /// A signal came; handle it, and wait again.
-    Interrupted,
-}
-
 impl LogReader {
     /// The next frame if one is there.
     ///
@@ -39,6 +28,9 @@ impl LogReader {
     /// See [`ReadError`]. After [`ReadError::Detached`] the reader goes on behind the gap.
     pub fn try_next(&mut self) -> Result<Option<Frame>, ReadError> {
         self.check_claim()?;
+        if let Some((first_missed, missed)) = self.resume_gap.take() {
+            return Err(ReadError::Detached { first_missed, missed });
+        }
         let mut lapped = 0;
         loop {
             let log = &self.shared.log;
@@ -96,42 +88,6 @@ impl LogReader {
             }
             self.wait(left)?;
         }
-    }
-
-    /// Sleeps in the kernel until there may be something to read, at most 250 ms.
-    ///
-    /// # Errors
-    /// When the kernel refuses, or in a forked child.
-    pub fn wait(&self, timeout: Duration) -> Result<Waited, ReadError> {
-        if !self.shared.is_ours() {
-            return Err(ReadError::Forked);
-        }
-        let (control, head) = (self.shared.log.control(), self.shared.table.head());
-        self.beat();
-        let wake = protocol::prepare_wait(control, head, self.shared.index);
-        if self.something_new() {
-            protocol::finish_wait(head, self.shared.index);
-            return Ok(Waited::Ready);
-        }
-        let slept = wake::sleep(&control.wake.0, wake, timeout);
-        protocol::finish_wait(head, self.shared.index);
-        match slept.map_err(ReadError::Io)? {
-            _ if self.something_new() => Ok(Waited::Ready),
-            Slept::Interrupted => Ok(Waited::Interrupted),
-            Slept::Woken | Slept::TimedOut => Ok(Waited::TimedOut),
-        }
-    }
-
-    fn something_new(&self) -> bool {
-        let control = self.shared.log.control();
-        protocol::committed(control) != self.position
-            || protocol::sealed(control).is_some()
-            || self.shared.slot().claim() != self.shared.claim
-    }
-
-    /// Shows people that it lives.
-    fn beat(&self) {
-        self.shared.slot().progress.beat_unix_ns.store(Now::read().unix_ns, Ordering::Relaxed);
     }
 
     /// Looks whether the slot is still this reader's.
