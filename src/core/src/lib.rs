@@ -1,6 +1,9 @@
 //! The event path without I/O: codecs, conversion, batching and limits, driven by bytes and a clock that is passed in.
 
+pub mod access;
 pub mod batching;
+pub mod conn;
+pub mod http;
 pub mod limits;
 pub mod log;
 pub mod mailbox;
@@ -9,3 +12,4 @@ pub mod repeats;
 pub mod session;
 pub mod time;
 pub mod wheel;
+pub mod ws;

@@ -117,6 +117,74 @@ pub const COMMAND_BODY_BYTES: usize = 16 * 1024;
 /// Notices for people that wait to be fetched by the shell; further ones are dropped, the counters still tell.
 pub const NOTICES_MAX: usize = 256;
 
+// One connection: HTTP and WebSocket ---------------------------------------------------------------------------------
+
+/// Bytes of a request head, its empty line included: browsers stay below 8 KiB, the mod below 300 bytes.
+pub const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// Bytes of a request line without its line end.
+pub const REQUEST_LINE_BYTES_MAX: usize = 8 * 1024;
+/// Header fields of a head.
+pub const HEADER_FIELDS_MAX: usize = 64;
+/// Empty lines that are passed over before a request line (RFC 9112, section 2.2, asks for one).
+pub const EMPTY_LINES_MAX: u8 = 2;
+/// Digits of a chunk size: 16 hold every number of 64 bits, leading zeros are no way to send bytes for ever.
+pub const CHUNK_SIZE_DIGITS_MAX: u8 = 16;
+/// Bytes of chunk extensions of one body, all chunks together.
+pub const CHUNK_EXTENSION_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of trailer fields of one body.
+pub const TRAILER_BYTES_MAX: usize = 8 * 1024;
+/// Bytes of a lenient agent's body that are read at all, kept or dropped; a longer one is refused like anybody's.
+pub const BODY_DROPPED_BYTES_MAX: u64 = 1 << 30;
+/// A head must be complete this long after its first byte (408).
+pub const HEAD_NS: u64 = 10 * SECOND;
+/// A body that comes slower than [`BODY_BYTES_PER_SECOND`] is given up after this head start (408).
+pub const BODY_GRACE_NS: u64 = 10 * SECOND;
+/// The slowest a body may come, over its whole length.
+pub const BODY_BYTES_PER_SECOND: u64 = 8 * 1024;
+/// The longest a body may take, however steadily it comes.
+pub const BODY_NS: u64 = 300 * SECOND;
+/// An HTTP connection without a request is closed after this long: the mod polls twice a second, WinINet keeps a
+/// connection for a minute.
+pub const IDLE_NS: u64 = 120 * SECOND;
+/// A client that takes nothing of its answers for this long is closed.
+pub const OUTPUT_STALL_NS: u64 = 30 * SECOND;
+/// Bytes of unsent answers from which on nothing more is read from this client.
+pub const OUTPUT_HIGH_BYTES: usize = 64 * 1024;
+/// Bytes of unsent answers past which a WebSocket is sent no further message of ours.
+pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// After an answer that ends the connection, what the client still sends is dropped for this long: closing earlier
+/// would reset the connection, and the client might never see the answer.
+pub const LINGER_NS: u64 = 10 * SECOND;
+/// A client that sends nothing for this long while we linger has understood.
+pub const LINGER_SILENCE_NS: u64 = 2 * SECOND;
+/// A connection that waits this long for a share of [`BUFFER_BYTES`] is answered 503, or closed with 1013.
+pub const MEMORY_WAIT_NS: u64 = 5 * SECOND;
+/// The shared read buffer (see the measurements in `docs/performance.md`): reads of 64 KiB beat small ones on busy sockets.
+pub const READ_BYTES: usize = 64 * 1024;
+/// The most a connection that waits for its peer owns.
+pub const IDLE_BUFFER_BYTES: usize = 4 * 1024;
+/// Bytes all connections together hold of requests that are not complete, beside their [`IDLE_BUFFER_BYTES`].
+pub const BUFFER_BYTES: usize = 256 << 20;
+/// Read buffers that are kept for reuse; under load one is enough, the others serve bodies that go on in turns.
+pub const READ_BUFFERS_KEPT: usize = 8;
+/// Small buffers and output buffers that are kept for reuse.
+pub const SMALL_BUFFERS_KEPT: usize = 256;
+/// Bytes of a WebSocket message and of a frame (*default*): what HTTP takes.
+pub const MESSAGE_BYTES: usize = BODY_BYTES;
+/// Frames a WebSocket may send in a second (*default*), control frames and fragments counted too: above what one core
+/// can take, so that only a client that sends without sense meets it before TCP slows it down.
+pub const FRAMES_PER_SECOND: u64 = 10_000_000;
+/// Control frames (ping, pong, close) a WebSocket may send in a second: each ping asks for an answer.
+pub const CONTROL_FRAMES_PER_SECOND: u64 = 1_000;
+/// A WebSocket that was silent for this long is sent a ping.
+pub const PING_AFTER_NS: u64 = 20 * SECOND;
+/// A WebSocket that stays silent for this long after our ping is closed.
+pub const PONG_WITHIN_NS: u64 = 20 * SECOND;
+/// After our close frame the peer's is awaited for this long.
+pub const CLOSE_WITHIN_NS: u64 = 2 * SECOND;
+/// A WebSocket whose codec grew with a large message gives the memory back after this much silence.
+pub const TRIM_AFTER_NS: u64 = SECOND;
+
 const _: () = {
     assert!(BATCH_BYTES >= BATCH_BYTES_MIN && BATCH_BYTES <= BATCH_BYTES_MAX);
     assert!(BATCH_EVENTS <= BATCH_EVENTS_MAX);
@@ -141,6 +209,13 @@ const _: () = {
         NESTING_MAX <= 100,
         "prost's default recursion limit must accept what the converter writes"
     );
+    assert!(REQUEST_LINE_BYTES_MAX < HEAD_BYTES_MAX && HEAD_BYTES_MAX <= READ_BYTES);
+    assert!(IDLE_BUFFER_BYTES < READ_BYTES && READ_BYTES < BODY_BYTES);
+    assert!(OUTPUT_HIGH_BYTES < OUTPUT_BYTES_MAX);
+    assert!(BODY_BYTES * 4 < BUFFER_BYTES, "several of the largest bodies fit the budget at once");
+    assert!(BODY_BYTES as u64 <= BODY_DROPPED_BYTES_MAX);
+    assert!(LINGER_SILENCE_NS < LINGER_NS && CLOSE_WITHIN_NS < DRAIN_NS);
+    assert!(BODY_GRACE_NS < BODY_NS && FULL_HOLD_NS < OUTPUT_STALL_NS);
 };
 
 #[cfg(test)]
