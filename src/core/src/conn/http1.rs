@@ -26,7 +26,7 @@ impl Connection {
         while scan.is_new() && self.receive.bytes().starts_with(b"\r\n") {
             *empty_lines += 1;
             if *empty_lines > limits::EMPTY_LINES_MAX {
-                self.answer_fault(shared, TOO_MANY_EMPTY_LINES, now_ns);
+                self.answer_headless(shared, TOO_MANY_EMPTY_LINES, now_ns);
                 return true;
             }
             self.receive.consume(2);
@@ -48,10 +48,7 @@ impl Connection {
                 self.end(Phase::Finish, now_ns);
             }
             Scanned::Partial => return false,
-            Scanned::Bad(fault) => {
-                self.head = Head::EMPTY;
-                self.answer_fault(shared, fault, now_ns);
-            }
+            Scanned::Bad(fault) => self.answer_headless(shared, fault, now_ns),
             Scanned::Complete(length) => self.take_head(shared, length, now_ns),
         }
         true
@@ -62,11 +59,7 @@ impl Connection {
         let bytes = &self.receive.bytes()[..length];
         let (head, mild) = match Head::parse(bytes) {
             Ok(parsed) => parsed,
-            Err(fault) => {
-                self.head = Head::EMPTY;
-                self.answer_fault(shared, fault, now_ns);
-                return;
-            }
+            Err(fault) => return self.answer_headless(shared, fault, now_ns),
         };
         let request = Request::new(&head, bytes, false);
         let verdict = shared.access.check(&request, self.peer).map_err(Fault::mild);
@@ -169,6 +162,12 @@ impl Connection {
             self.phase = Phase::HEAD;
             self.phase_ns = now_ns;
         }
+    }
+
+    /// Answers a fault of a request whose head is not known.
+    pub(super) fn answer_headless(&mut self, shared: &mut Shared, fault: Fault, now_ns: u64) {
+        self.head = Head::EMPTY;
+        self.answer_fault(shared, fault, now_ns);
     }
 
     /// Answers a fault. The connection goes on when the fault leaves the request's end known and all of it is here.

@@ -100,7 +100,7 @@ impl Connection {
             _ => return,
         }
         match timer {
-            ConnTimer::Head => self.answer_fault(shared, SLOW_HEAD, now_ns),
+            ConnTimer::Head => self.answer_headless(shared, SLOW_HEAD, now_ns),
             ConnTimer::Body => self.answer_fault(shared, SLOW_BODY, now_ns),
             ConnTimer::Idle => {
                 shared.tally.add(Counted::ClosedIdle);
@@ -115,7 +115,7 @@ impl Connection {
                 let reason = "other messages hold all the memory set aside for incomplete ones";
                 self.fail_websocket(shared, CloseCode::TryAgain, reason, now_ns);
             }
-            ConnTimer::Memory => self.answer_fault(shared, NO_MEMORY, now_ns),
+            ConnTimer::Memory => self.answer_headless(shared, NO_MEMORY, now_ns),
             ConnTimer::Linger => self.end(Phase::Finish, now_ns),
             ConnTimer::Heartbeat => {
                 if let Phase::WebSocket(machine) = &mut self.phase {

@@ -189,8 +189,15 @@ impl BodyReader {
             }
             chunked.control(buffer[*cursor])?;
             *cursor += 1;
-            if matches!(chunked.state, ChunkState::Done) {
-                return Ok(BodyStep::Done);
+            match chunked.state {
+                ChunkState::Done => return Ok(BodyStep::Done),
+                ChunkState::Data { remaining }
+                    if self.past_limit == PastLimit::Refuse
+                        && remaining > self.limit as u64 - self.total =>
+                {
+                    return Err(TOO_LARGE);
+                }
+                _ => {}
             }
         }
         Ok(BodyStep::More)

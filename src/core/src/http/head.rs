@@ -368,7 +368,8 @@ fn names_a_version(bytes: &[u8]) -> bool {
     let line = &bytes[..end];
     let Some(at) = line.len().checked_sub(9) else { return false };
     let tail = &line[at..];
-    tail.starts_with(b" HTTP/")
+    line.iter().filter(|&&byte| byte == b' ').count() == 2
+        && tail.starts_with(b" HTTP/")
         && tail[6].is_ascii_digit()
         && tail[7] == b'.'
         && tail[8].is_ascii_digit()

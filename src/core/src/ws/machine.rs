@@ -246,7 +246,11 @@ impl Machine {
             code: coding::CloseCode::from(code.code()),
             reason: cut(reason, 123).to_owned().into(),
         };
-        let sent = self.context.close(&mut pipe, Some(frame));
+        // A pong that is due goes first: the codec would send it behind the close frame.
+        let sent = self
+            .context
+            .flush(&mut pipe)
+            .and_then(|()| self.context.close(&mut pipe, Some(frame)));
         debug_assert!(sent.is_ok(), "the pipe takes everything: {sent:?}");
     }
 
