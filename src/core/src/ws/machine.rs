@@ -247,10 +247,8 @@ impl Machine {
             reason: cut(reason, 123).to_owned().into(),
         };
         // A pong that is due goes first: the codec would send it behind the close frame.
-        let sent = self
-            .context
-            .flush(&mut pipe)
-            .and_then(|()| self.context.close(&mut pipe, Some(frame)));
+        let sent =
+            self.context.flush(&mut pipe).and_then(|()| self.context.close(&mut pipe, Some(frame)));
         debug_assert!(sent.is_ok(), "the pipe takes everything: {sent:?}");
     }
 
