@@ -2,11 +2,13 @@
 
 mod completions;
 mod serve;
+mod simulate;
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
 /// The event path between live Balatro games and the programs that learn from them.
 ///
@@ -29,7 +31,22 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Simulate(simulate::Simulate),
     Completions(completions::Completions),
+}
+
+/// Which log a subcommand works on.
+#[derive(Debug, Args)]
+struct ShmDir {
+    /// Directory of the shared-memory log
+    #[arg(long, value_name = "DIR", env = "JIMBOT_MCP_SHM_DIR", hide_env_values = true)]
+    shm_dir: Option<PathBuf>,
+}
+
+impl ShmDir {
+    fn dir(&self) -> PathBuf {
+        crate::config::shm_dir_from(self.shm_dir.clone())
+    }
 }
 
 /// Runs the command line and tells how it went: 0 well, 1 not, 2 for a wrong command line or
@@ -37,6 +54,7 @@ enum Command {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Simulate(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
 }
