@@ -34,6 +34,7 @@ struct Joined {
     position: u64,
     sequence: u64,
     missed: u64,
+    missed_earlier: u64,
     resume_gap: Option<(u64, u64)>,
 }
 
@@ -113,6 +114,7 @@ pub(super) fn join(
         position: joined.position,
         expected: joined.sequence,
         missed: joined.missed,
+        missed_earlier: joined.missed_earlier,
         resume_gap: joined.resume_gap,
         closed: false,
     })
@@ -147,7 +149,8 @@ fn claim(
     };
     let progress = &slot.progress;
     let resumes = known.is_some() && before.reliable && reliable;
-    let mut missed = if known.is_some() { progress.missed.load(Ordering::Relaxed) } else { 0 };
+    let missed_earlier = if known.is_some() { progress.missed.load(Ordering::Relaxed) } else { 0 };
+    let mut missed = missed_earlier;
     let mut resume_gap = None;
     let (position, sequence);
     if resumes {
@@ -180,7 +183,7 @@ fn claim(
     progress.pinned_bytes.store(0, Ordering::Relaxed);
     progress.pinned_since_unix_ns.store(0, Ordering::Relaxed);
     progress.beat_unix_ns.store(now.unix_ns, Ordering::Relaxed);
-    Ok(Joined { index, claim, position, sequence, missed, resume_gap })
+    Ok(Joined { index, claim, position, sequence, missed, missed_earlier, resume_gap })
 }
 
 /// Goes on at the cursor of the reader that had the name before.

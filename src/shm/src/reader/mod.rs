@@ -138,6 +138,8 @@ pub struct LogReader {
     /// The sequence it should begin with.
     expected: u64,
     missed: u64,
+    /// What `missed` was of the readers that had the name before.
+    missed_earlier: u64,
     /// First event and number of those that were overwritten while nobody read under this reader's name; told once.
     resume_gap: Option<(u64, u64)>,
     closed: bool,
@@ -182,6 +184,11 @@ impl LogReader {
     /// Events it was too late for, exactly, since its name first joined.
     pub fn missed(&self) -> u64 {
         self.missed
+    }
+
+    /// Those of [`missed`](LogReader::missed) that earlier readers of its name were too late for.
+    pub fn missed_earlier(&self) -> u64 {
+        self.missed_earlier
     }
 
     /// How far it is behind.
