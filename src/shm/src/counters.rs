@@ -123,7 +123,10 @@ impl CountersReader {
             COUNTERS_MAGIC => {}
             0 => return Err(OpenError::NotInitialised { path }),
             _ => {
-                return Err(OpenError::foreign(&path, "it does not begin with the counters' magic"));
+                return Err(OpenError::foreign(
+                    &path,
+                    "it does not begin with the counters' magic",
+                ));
             }
         }
         let found = mapping.half_word(counters::LAYOUT_VERSION).load(Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Points between the protocol's stores at which a test can have the process killed.
 
-/// Names of all points, in the order in which opening, appending and committing reach them.
+/// Names of all points, in the order in which opening, appending, committing and rotating reach them.
 #[cfg(feature = "crash-points")]
 pub const CRASH_POINTS: &[&str] = &[
     "open:begin",
@@ -20,6 +20,11 @@ pub const CRASH_POINTS: &[&str] = &[
     "commit:sequence",
     "commit:committed",
     "commit:woken",
+    "rotate:built",
+    "rotate:sealed",
+    "rotate:log-archived",
+    "rotate:readers-archived",
+    "rotate:readers-renamed",
 ];
 
 #[cfg(feature = "crash-points")]

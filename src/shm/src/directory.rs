@@ -146,6 +146,14 @@ impl Directory {
             .map_err(|errno| OpenError::io("rename", &self.path_of(from), errno))
     }
 
+    /// Gives a file a second name; that it has it already is fine.
+    pub(crate) fn link(&self, from: &str, to: &str) -> Result<(), OpenError> {
+        match rustix::fs::linkat(&self.fd, from, &self.fd, to, AtFlags::empty()) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(OpenError::io("link", &self.path_of(from), errno)),
+        }
+    }
+
     /// Removes a file; that there is none is fine.
     pub(crate) fn remove(&self, name: &str) -> Result<(), OpenError> {
         match rustix::fs::unlinkat(&self.fd, name, AtFlags::empty()) {

@@ -106,6 +106,8 @@ impl LogFile {
         }
         let bytes = constants.file_bytes();
         directory.allocate(name, file, bytes)?;
+        // One that was begun with other sizes may be longer. Nobody has mapped more of it than its magic.
+        file.set_len(bytes).map_err(|error| OpenError::io("cut", &path, error))?;
         let mapping =
             Mapping::writable(file, bytes).map_err(|error| OpenError::io("map", &path, error))?;
         let word = |offset, value| mapping.word(offset).store(value, Ordering::Relaxed);

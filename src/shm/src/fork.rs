@@ -52,8 +52,14 @@ pub(crate) struct LockFile {
 }
 
 impl LockFile {
-    /// Takes charge of `file`.
-    pub(crate) fn new(file: File) -> io::Result<LockFile> {
+    /// Opens `file` once more, for locks only. A mapping keeps the open file that it was made from alive, and with it that
+    /// one's locks: a forked child that closes the descriptor would go on holding them by its copy of the mapping.
+    pub(crate) fn reopen(file: &File) -> io::Result<LockFile> {
+        let again = format!("/proc/self/fd/{}", file.as_raw_fd());
+        LockFile::new(File::options().read(true).write(true).open(again)?)
+    }
+
+    fn new(file: File) -> io::Result<LockFile> {
         let mut result = 0;
         REGISTER.call_once(|| {
             // SAFETY: `in_child` is a function that lives as long as the program, and does only what a forked child of a

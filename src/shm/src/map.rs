@@ -32,10 +32,6 @@ impl Mapping {
         Ok(Mapping { map: MmapOptions::new().len(length(len)?).map_raw_read_only(file)?, len })
     }
 
-    pub(crate) fn len(&self) -> u64 {
-        self.len
-    }
-
     /// Pointer to the byte at `offset`, which has `bytes` bytes of the mapping from there on.
     pub(crate) fn pointer(&self, offset: u64, bytes: u64) -> *mut u8 {
         assert!(offset <= self.len && bytes <= self.len - offset, "access outside the mapping");

@@ -303,6 +303,14 @@ pub(crate) fn detach(slot: &Slot, seen: Claim) -> bool {
         .is_ok()
 }
 
+/// Reader: takes over the slot of a dead reader whose cursor has held the writer until now, and so goes on holding it.
+/// False when the slot has been detached meanwhile: [`join`] then. Pairs with [`detach`].
+pub(crate) fn take_over(slot: &Slot, seen: Claim, claim: Claim) -> bool {
+    slot.claim
+        .compare_exchange(seen.word(), claim.word(), Ordering::AcqRel, Ordering::Relaxed)
+        .is_ok()
+}
+
 /// Reader, about to sleep: the value to sleep on. After this it looks at `committed` once more.
 ///
 /// `wake` is loaded before the bit is set, so that a wake which takes the bit away is also one that changes `wake`.

@@ -1,6 +1,6 @@
 //! The file `readers`: who reads, under which name, from where on.
 
-use std::{fs::File, os::fd::AsRawFd, sync::atomic::Ordering, time::Duration};
+use std::{fs::File, sync::atomic::Ordering, time::Duration};
 
 use crate::{
     directory::{self, Directory},
@@ -88,12 +88,8 @@ impl Table {
         Table::over(mapping, file).map_err(|error| OpenError::io("open", &path, error))
     }
 
-    /// The locks get an open file of their own. A mapping keeps its open file alive, and with it the locks: those of a
-    /// dead reader would be held by the forked child that still has the mapping, though it closed the descriptor.
     fn over(mapping: Mapping, file: File) -> std::io::Result<Table> {
-        let again = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let locks = File::options().read(true).write(true).open(again)?;
-        Ok(Table { mapping, locks: LockFile::new(locks)? })
+        Ok(Table { mapping, locks: LockFile::reopen(&file)? })
     }
 
     pub(crate) fn head(&self) -> &TableHead {
@@ -128,11 +124,6 @@ impl Table {
     /// Tries to become the living owner of a slot.
     pub(crate) fn try_own(&self, index: usize) -> std::io::Result<bool> {
         lock::try_lock(self.file()?, slot_byte(index))
-    }
-
-    /// Stops being the living owner of a slot.
-    pub(crate) fn disown(&self, index: usize) -> std::io::Result<()> {
-        lock::unlock(self.file()?, slot_byte(index))
     }
 
     /// Whether a slot's reader lives (another open file than this one's has it locked).

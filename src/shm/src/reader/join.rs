@@ -11,7 +11,7 @@ use std::{
 
 use super::{LogReader, ReaderOptions, Shared, Start, frame::Pins};
 use crate::{
-    directory::{self, Directory},
+    directory::{self, Directory, archived},
     error::OpenError,
     file::LogFile,
     frame::FrameHeader,
@@ -27,15 +27,21 @@ const JOIN_TRIES: u32 = 256;
 /// Pause between looks at a log that is not ready.
 const PATIENCE_STEP: Duration = Duration::from_millis(2);
 
+/// A rotation is over sooner than this; meanwhile the files do not fit each other.
+const ROTATION_PATIENCE: Duration = Duration::from_secs(1);
+
 /// A slot taken, and where its reader goes on.
-struct Joined {
+pub(super) struct Joined {
     index: usize,
     claim: Claim,
-    position: u64,
-    sequence: u64,
-    missed: u64,
+    pub(super) position: u64,
+    pub(super) sequence: u64,
+    /// Events that were lost to the reader between its cursor, or where it was to start, and where it goes on.
+    pub(super) gap: u64,
+    /// Events that were lost to earlier readers of the name.
     missed_earlier: u64,
-    resume_gap: Option<(u64, u64)>,
+    /// Whether a reader of the name had a cursor.
+    resumed: bool,
 }
 
 impl LogReader {
@@ -50,16 +56,19 @@ impl LogReader {
             options.name = made_up_name();
         }
         slots::check_name(&options.name)?;
-        let end = Instant::now() + options.patience;
+        let begin = Instant::now();
         loop {
-            match open_now(directory, &options) {
-                Err(
-                    OpenError::Missing { .. }
-                    | OpenError::NotInitialised { .. }
-                    | OpenError::ReaderNameInUse { .. },
-                ) if Instant::now() < end => std::thread::sleep(PATIENCE_STEP),
+            let patience = match open_now(directory, &options) {
+                Err(OpenError::Missing { .. } | OpenError::ReaderNameInUse { .. }) => {
+                    options.patience
+                }
+                Err(OpenError::NotInitialised { .. }) => options.patience.max(ROTATION_PATIENCE),
                 result => return result,
+            };
+            if begin.elapsed() >= patience {
+                return open_now(directory, &options);
             }
+            std::thread::sleep(PATIENCE_STEP);
         }
     }
 }
@@ -71,12 +80,34 @@ fn made_up_name() -> String {
 
 fn open_now(path: &Path, options: &ReaderOptions) -> Result<LogReader, OpenError> {
     let directory = Directory::open(path)?;
-    let (log, table) = open_files(&directory)?;
-    join(log, table, options, path)
+    let (mut log, mut table) = open_files(&directory)?;
+    // A reliable reader that has not finished the log before this one finishes it first.
+    if options.guarantee == Guarantee::Reliable
+        && log.constants.predecessor != 0
+        && let Some((old_log, old_table)) = open_archived(&directory, log.constants.predecessor)?
+        && slots::find(&old_table, &options.name)
+            .is_some_and(|slot| old_table.slot(slot).claim().reliable)
+    {
+        (log, table) = (old_log, old_table);
+    }
+    let (shared, joined) = join(log, table, options, path)?;
+    let told = joined.resumed && joined.gap > 0;
+    Ok(LogReader {
+        shared,
+        options: options.clone(),
+        directory: path.into(),
+        position: joined.position,
+        expected: joined.sequence,
+        missed: joined.missed_earlier + joined.gap,
+        missed_earlier: joined.missed_earlier,
+        resume_gap: told.then_some((joined.sequence - joined.gap, joined.gap)),
+        closed: false,
+        successor_missing: false,
+    })
 }
 
 /// The log and its table. A rotation in between shows in their epochs: then they are not ready.
-fn open_files(directory: &Directory) -> Result<(LogFile, Table), OpenError> {
+pub(super) fn open_files(directory: &Directory) -> Result<(LogFile, Table), OpenError> {
     let path = directory.path_of(directory::LOG);
     let file = directory
         .open_file(directory::LOG, false)?
@@ -89,35 +120,39 @@ fn open_files(directory: &Directory) -> Result<(LogFile, Table), OpenError> {
     Ok((log, table))
 }
 
+/// A log that was rotated, and its table, as long as they are there.
+pub(super) fn open_archived(
+    directory: &Directory,
+    epoch: u64,
+) -> Result<Option<(LogFile, Table)>, OpenError> {
+    let name = archived(directory::LOG, epoch);
+    let Some(file) = directory.open_file(&name, false)? else { return Ok(None) };
+    let log = LogFile::open(directory, &name, &file, false)?;
+    match Table::open(directory, &archived(directory::READERS, epoch)) {
+        Ok(table) => Ok(Some((log, table))),
+        Err(OpenError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Claims a slot of the log and begins there.
 pub(super) fn join(
     log: LogFile,
     table: Table,
     options: &ReaderOptions,
     path: &Path,
-) -> Result<LogReader, OpenError> {
+) -> Result<(Arc<Shared>, Joined), OpenError> {
     let joined = claim(&log, &table, options, path)?;
-    let pins = Pins::at(joined.position, joined.sequence);
     let shared = Shared {
         log,
         table,
         index: joined.index,
         claim: joined.claim,
         guarantee: options.guarantee,
-        pins: Mutex::new(pins),
+        pins: Mutex::new(Pins::at(joined.position, joined.sequence)),
         leaving: AtomicU32::new(0),
     };
-    Ok(LogReader {
-        shared: Arc::new(shared),
-        options: options.clone(),
-        directory: path.into(),
-        position: joined.position,
-        expected: joined.sequence,
-        missed: joined.missed,
-        missed_earlier: joined.missed_earlier,
-        resume_gap: joined.resume_gap,
-        closed: false,
-    })
+    Ok((Arc::new(shared), joined))
 }
 
 fn claim(
@@ -136,6 +171,10 @@ fn claim(
             let pid = table.slot(index).pid.load(Ordering::Relaxed);
             return Err(OpenError::ReaderNameInUse { name: options.name.clone(), pid });
         }
+        // A sealed log is read to its end by those who have begun; others begin with its successor.
+        None if protocol::sealed(log.control()).is_some() => {
+            return Err(OpenError::NotInitialised { path: path.join(directory::LOG) });
+        }
         None => slots::take_any(table)
             .map_err(io)?
             .ok_or(OpenError::TableFull { slots: table.slots().len() })?,
@@ -150,18 +189,14 @@ fn claim(
     let progress = &slot.progress;
     let resumes = known.is_some() && before.reliable && reliable;
     let missed_earlier = if known.is_some() { progress.missed.load(Ordering::Relaxed) } else { 0 };
-    let mut missed = missed_earlier;
-    let mut resume_gap = None;
     let (position, sequence);
+    let mut gap = 0;
     if resumes {
         let cursor = progress.cursor.load(Ordering::Acquire);
         let expected = progress.next_sequence.load(Ordering::Relaxed);
         (position, sequence) = resume(log, table, index, before, claim, (cursor, expected))
             .map_err(|reason| OpenError::damaged(path, reason))?;
-        if sequence > expected {
-            missed += sequence - expected;
-            resume_gap = Some((expected, sequence - expected));
-        }
+        gap = sequence.saturating_sub(expected);
     } else {
         if known.is_none() {
             // Out of the writer's sight while it changes owners.
@@ -171,7 +206,7 @@ fn claim(
         (position, sequence) = begin(log, table, index, claim, options.start)
             .map_err(|reason| OpenError::damaged(path, reason))?;
         if let Start::Sequence(first) = options.start {
-            missed += sequence.saturating_sub(first);
+            gap = sequence.saturating_sub(first);
         }
     }
     protocol::advance(slot, position, sequence);
@@ -179,11 +214,11 @@ fn claim(
     slot.pid.store(std::process::id(), Ordering::Relaxed);
     slot.options.store(u32::from(options.never_detach) * OPTION_NEVER_DETACH, Ordering::Relaxed);
     slot.joined_unix_ns.store(now.unix_ns, Ordering::Relaxed);
-    progress.missed.store(missed, Ordering::Relaxed);
+    progress.missed.store(missed_earlier + gap, Ordering::Relaxed);
     progress.pinned_bytes.store(0, Ordering::Relaxed);
     progress.pinned_since_unix_ns.store(0, Ordering::Relaxed);
     progress.beat_unix_ns.store(now.unix_ns, Ordering::Relaxed);
-    Ok(Joined { index, claim, position, sequence, missed, missed_earlier, resume_gap })
+    Ok(Joined { index, claim, position, sequence, gap, missed_earlier, resumed: resumes })
 }
 
 /// Goes on at the cursor of the reader that had the name before.
@@ -196,13 +231,7 @@ fn resume(
     (cursor, expected): (u64, u64),
 ) -> Result<(u64, u64), String> {
     let slot = table.slot(index);
-    // While the slot was ACTIVE its cursor has held the writer, and goes on holding it under the new generation. If the
-    // writer detaches it at this very moment, the exchange fails.
-    let held = before.state == STATE_ACTIVE
-        && slot
-            .claim
-            .compare_exchange(before.word(), claim.word(), Ordering::AcqRel, Ordering::Relaxed)
-            .is_ok();
+    let held = before.state == STATE_ACTIVE && protocol::take_over(slot, before, claim);
     if !held {
         let position = enter(log, table, index, claim, Some(cursor));
         let sequence = sequence_at(log, position)?;

@@ -3,10 +3,12 @@
 //! | file | what |
 //! |---|---|
 //! | `join` | opening a reader: finding the log, claiming a slot, choosing where to begin |
-//! | `next` | the next frame; gaps, detachment, the successor of a sealed log |
+//! | `next` | the next frame; gaps, detachment, the end of a sealed log |
 //! | `wait` | sleeping until there is one |
+//! | `follow` | from a sealed log to its successor |
 //! | `frame` | a frame in hand: pointers, copies, validity, release |
 
+mod follow;
 mod frame;
 mod join;
 mod next;
@@ -143,6 +145,8 @@ pub struct LogReader {
     /// First event and number of those that were overwritten while nobody read under this reader's name; told once.
     resume_gap: Option<(u64, u64)>,
     closed: bool,
+    /// The log is sealed and its successor was not there yet.
+    successor_missing: bool,
 }
 
 impl LogReader {
@@ -225,7 +229,11 @@ impl LogReader {
     }
 
     /// Ends reading for good: the name and the cursor are forgotten. (Dropping a reliable reader keeps both.)
-    pub fn unregister(self) {
+    pub fn unregister(mut self) {
+        // The name may wait in the successor of a sealed log too; where that cannot be joined, the lease ends it.
+        if let Some(successor) = protocol::sealed(self.shared.log.control()) {
+            let _ = self.follow(successor);
+        }
         self.shared.leaving.store(1, Ordering::Relaxed);
     }
 }

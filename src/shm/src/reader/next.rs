@@ -162,7 +162,13 @@ impl LogReader {
                 self.fail(format!("position {} is behind the end {committed}", self.position))
             );
         }
-        Ok(false)
+        let control = self.shared.log.control();
+        let Some(successor) = protocol::sealed(control) else { return Ok(false) };
+        // The seal came after the last commit, but maybe after the look at `committed`.
+        if protocol::committed(control) != committed {
+            return Ok(true);
+        }
+        self.follow(successor)
     }
 
     /// Where to go on after having been lapped.

@@ -13,6 +13,9 @@ use crate::{
     wake::{self, Slept},
 };
 
+/// Pause between looks for the successor of a sealed log.
+const SUCCESSOR_STEP: Duration = Duration::from_millis(10);
+
 /// How a wait ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waited {
@@ -30,12 +33,17 @@ pub enum Waited {
 pub struct Waiter {
     shared: Arc<Shared>,
     position: u64,
+    successor_missing: bool,
 }
 
 impl LogReader {
     /// What waits for something to read from here on.
     pub fn waiter(&self) -> Waiter {
-        Waiter { shared: self.shared.clone(), position: self.position }
+        Waiter {
+            shared: self.shared.clone(),
+            position: self.position,
+            successor_missing: self.successor_missing,
+        }
     }
 
     /// Sleeps in the kernel until there may be something to read, at most 250 ms.
@@ -58,6 +66,10 @@ impl Waiter {
         }
         let (control, head) = (self.shared.log.control(), self.shared.table.head());
         self.beat();
+        if self.successor_missing {
+            std::thread::sleep(timeout.min(SUCCESSOR_STEP));
+            return Ok(Waited::Ready);
+        }
         let wake = protocol::prepare_wait(control, head, self.shared.index);
         if self.something_new() {
             protocol::finish_wait(head, self.shared.index);

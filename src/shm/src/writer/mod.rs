@@ -8,12 +8,14 @@
 //! | `open` | creating a log or taking one over |
 //! | `recovery` | what a killed service left: the open frame, the words, the history |
 //! | `append` | opening a frame, storing events in it, committing it |
+//! | `rotate` | sealing the log and going on in another |
 //! | `readers` | leases, detaching, status |
 
 mod append;
 mod open;
 mod readers;
 mod recovery;
+mod rotate;
 
 use std::path::{Path, PathBuf};
 
@@ -36,6 +38,7 @@ pub struct LogWriter {
     log: LogFile,
     table: Table,
     lock: LockFile,
+    predecessor: Option<rotate::Predecessor>,
     options: LogOptions,
     generation: u64,
     recovery: Recovery,

@@ -1,18 +1,23 @@
 //! Creating a log, or taking one over.
 
-use std::{path::Path, sync::atomic::Ordering};
+use std::{fs::File, path::Path, sync::atomic::Ordering};
 
-use super::{LogWriter, Recovery, readers::Watch, recovery};
+use super::{
+    LogWriter, Recovery,
+    readers::Watch,
+    recovery,
+    rotate::{self, Predecessor, Rotated},
+};
 use crate::{
     directory::{self, Directory},
     error::OpenError,
     file::{Constants, LogFile},
     fork::LockFile,
     layout::{self, MIN_FRAMES, PAGE_BYTES, control},
-    lock,
+    lock, protocol,
     slots::Table,
     time::Now,
-    wake::{self, WakeBudget},
+    wake::WakeBudget,
 };
 
 /// What is done about a living reliable reader that fills the log.
@@ -75,7 +80,7 @@ impl LogOptions {
         most.max(least.next_multiple_of(PAGE_BYTES))
     }
 
-    fn constants(&self, capacity: u64, predecessor: u64) -> Constants {
+    pub(super) fn constants(&self, capacity: u64, predecessor: u64) -> Constants {
         Constants {
             log_epoch: u64::from_le_bytes(self.epoch_seed),
             created_unix_ns: self.now.unix_ns,
@@ -99,39 +104,58 @@ impl LogWriter {
             return Err(OpenError::invalid("epoch_seed is zero; fill it with random bytes"));
         }
         let directory = Directory::create(directory)?;
-        let lock = lock_log(&directory)?;
-        let path = directory.path_of(directory::LOG);
-        let file = lock.file().expect("locked in this process");
-        match LogFile::open(&directory, directory::LOG, file, true) {
-            Ok(log) => take_over(directory, lock, log, options),
-            Err(OpenError::NotInitialised { .. }) => create(directory, lock, options),
-            Err(error) => {
-                debug_assert!(path.is_absolute() || !path.as_os_str().is_empty());
-                Err(error)
+        let mut aside = None;
+        loop {
+            let (file, lock) = lock_log(&directory)?;
+            let found = LogFile::open(&directory, directory::LOG, &file, true).and_then(|log| {
+                recovery::check(&directory, &log).map(|next_sequence| (log, next_sequence))
+            });
+            let (log, next_sequence) = match found {
+                Ok(found) => found,
+                Err(OpenError::NotInitialised { .. }) => {
+                    return create(directory, &file, lock, options, aside);
+                }
+                Err(
+                    OpenError::WrongVersion { .. }
+                    | OpenError::Truncated { .. }
+                    | OpenError::Damaged { .. },
+                ) if options.rotate && aside.is_none() => {
+                    aside = Some(rotate::put_aside(&directory, options.now)?);
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            if let Some(successor) = protocol::sealed(log.control()) {
+                // The service that sealed it was killed before the successor had its name.
+                drop(rotate::complete(&directory, &log, successor)?);
+                continue;
             }
+            directory.remove(rotate::LOG_NEW)?;
+            directory.remove(rotate::READERS_NEW)?;
+            return take_over(directory, lock, log, next_sequence, options);
         }
     }
 }
 
 /// Opens `log`, making an empty file when there is none, and takes the write lock on it.
-fn lock_log(directory: &Directory) -> Result<LockFile, OpenError> {
+fn lock_log(directory: &Directory) -> Result<(File, LockFile), OpenError> {
     let path = directory.path_of(directory::LOG);
     loop {
         let file = directory.open_or_create(directory::LOG)?;
-        let lock = LockFile::new(file).map_err(|error| OpenError::io("open", &path, error))?;
-        let file = lock.file().expect("opened in this process");
-        if !lock::try_lock(file, 0).map_err(|error| OpenError::io("lock", &path, error))? {
-            return Err(OpenError::InUse { path, pid: holder(file) });
+        let lock = LockFile::reopen(&file).map_err(|error| OpenError::io("open", &path, error))?;
+        let locks = lock.file().expect("opened in this process");
+        if !lock::try_lock(locks, 0).map_err(|error| OpenError::io("lock", &path, error))? {
+            return Err(OpenError::InUse { path, pid: holder(&file) });
         }
         // Between opening and locking, another service may have put a new file in its place.
-        if directory.is_current(directory::LOG, file)? {
-            return Ok(lock);
+        if directory.is_current(directory::LOG, &file)? {
+            return Ok((file, lock));
         }
     }
 }
 
 /// Process id that the holder of the lock has written; zero when it has not come to that.
-fn holder(file: &std::fs::File) -> u32 {
+fn holder(file: &File) -> u32 {
     let mut pid = [0; 4];
     match std::os::unix::fs::FileExt::read_exact_at(file, &mut pid, control::WRITER_PID) {
         Ok(()) => u32::from_le_bytes(pid),
@@ -142,29 +166,43 @@ fn holder(file: &std::fs::File) -> u32 {
 /// Makes a log in the empty file that is locked.
 fn create(
     directory: Directory,
+    file: &File,
     lock: LockFile,
     options: &LogOptions,
+    aside: Option<String>,
 ) -> Result<LogWriter, OpenError> {
     let capacity = match options.capacity {
         Some(capacity) => capacity,
         None => options.default_capacity(directory.free_bytes()?),
     };
     let constants = options.constants(capacity, 0);
-    let table = Table::create(&directory, directory::READERS, constants.log_epoch)?;
-    let file = lock.file().expect("locked in this process");
-    let log = LogFile::build(&directory, directory::LOG, file, constants)?;
+    let built =
+        Table::create(&directory, directory::READERS, constants.log_epoch).and_then(|table| {
+            Ok((table, LogFile::build(&directory, directory::LOG, file, constants)?))
+        });
+    let (table, log) = match built {
+        Ok(built) => built,
+        Err(error) => {
+            // Nothing was promised yet: leave nothing behind that takes memory or looks like a log.
+            directory.remove(directory::LOG)?;
+            directory.remove(directory::READERS)?;
+            return Err(error);
+        }
+    };
     log.publish();
-    Ok(start(directory, lock, log, table, options))
+    let mut writer = start(directory, lock, log, table, None, options);
+    writer.recovery.put_aside = aside;
+    Ok(writer)
 }
 
-/// Goes on with the log that is there.
+/// Goes on with the log that is there, or rotates it.
 fn take_over(
     directory: Directory,
     lock: LockFile,
     log: LogFile,
+    next_sequence: u64,
     options: &LogOptions,
 ) -> Result<LogWriter, OpenError> {
-    let wanted = options.constants(options.capacity.unwrap_or(log.constants.capacity), 0);
     let table = match Table::open(&directory, directory::READERS) {
         Ok(table) if table.log_epoch() == log.constants.log_epoch => table,
         Ok(_) | Err(OpenError::Missing { .. } | OpenError::NotInitialised { .. }) => {
@@ -172,19 +210,62 @@ fn take_over(
         }
         Err(error) => return Err(error),
     };
-    if wanted.describe_size() != log.constants.describe_size() || options.rotate {
-        return Err(OpenError::SizeChanged {
-            path: directory.path_of(directory::LOG),
-            found: log.constants.describe_size(),
-            wanted: wanted.describe_size(),
-            readers: Vec::new(),
-        });
+    let predecessor = Predecessor::find(&directory, log.constants.predecessor)?;
+    let least = options.default_capacity(0);
+    let capacity = options.capacity.unwrap_or(log.constants.capacity.max(least));
+    let wanted = options.constants(capacity, log.constants.log_epoch);
+    let found = log.constants.describe_size();
+    let resized = wanted.describe_size() != found;
+    if resized && let Some(reason) = wanted.fault() {
+        return Err(OpenError::invalid(reason));
     }
-    let next_sequence = recovery::check(&directory, &log)?;
-    let mut writer = start(directory, lock, log, table, options);
+    let mut writer = start(directory, lock, log, table, predecessor, options);
     writer.next_sequence = next_sequence;
     writer.recover(options.now);
-    Ok(writer)
+    if !resized && !options.rotate {
+        return Ok(writer);
+    }
+    let readers = rotate::unread_names(&writer.log, &writer.table);
+    if !options.rotate && !readers.is_empty() {
+        let path = writer.directory.path_of(directory::LOG);
+        return Err(OpenError::SizeChanged {
+            path,
+            found,
+            wanted: wanted.describe_size(),
+            readers,
+        });
+    }
+    writer.rotate(wanted)
+}
+
+impl LogWriter {
+    /// Goes on in a new log.
+    fn rotate(mut self, constants: Constants) -> Result<LogWriter, OpenError> {
+        let Rotated { lock, log, table } = rotate::rotate(&self, constants)?;
+        let old_log = std::mem::replace(&mut self.log, log);
+        let old_table = std::mem::replace(&mut self.table, table);
+        self.lock = lock;
+        self.predecessor = Some(Predecessor { log: old_log, table: old_table });
+        self.recovery.rotated = true;
+        self.generation = announce(&self.log, &self.options);
+        self.committed = 0;
+        self.next_sequence = 1;
+        self.frame = None;
+        self.watch = Watch::default();
+        Ok(self)
+    }
+}
+
+/// Writes into the control page who writes the log now; gives the generation.
+fn announce(log: &LogFile, options: &LogOptions) -> u64 {
+    let service = &log.control().service;
+    let generation = service.generation.load(Ordering::Relaxed) + 1;
+    service.generation.store(generation, Ordering::Relaxed);
+    service.started_unix_ns.store(options.now.unix_ns, Ordering::Relaxed);
+    service.reader_lease_ns.store(options.reader_lease_ns, Ordering::Relaxed);
+    service.full_policy.store(options.full_policy as u32, Ordering::Relaxed);
+    service.pid.store(std::process::id(), Ordering::Relaxed);
+    generation
 }
 
 /// The writer over files that are ready.
@@ -193,22 +274,17 @@ fn start(
     lock: LockFile,
     log: LogFile,
     table: Table,
+    predecessor: Option<Predecessor>,
     options: &LogOptions,
 ) -> LogWriter {
-    let service = &log.control().service;
-    let generation = service.generation.load(Ordering::Relaxed) + 1;
-    service.generation.store(generation, Ordering::Relaxed);
-    service.started_unix_ns.store(options.now.unix_ns, Ordering::Relaxed);
-    service.reader_lease_ns.store(options.reader_lease_ns, Ordering::Relaxed);
-    service.full_policy.store(options.full_policy as u32, Ordering::Relaxed);
-    service.pid.store(std::process::id(), Ordering::Relaxed);
+    let generation = announce(&log, options);
     let committed = log.control().committed.position.load(Ordering::Acquire);
-    wake::wake_always(log.control(), table.head());
     LogWriter {
         directory,
         log,
         table,
         lock,
+        predecessor,
         options: options.clone(),
         generation,
         recovery: Recovery::default(),

@@ -9,7 +9,7 @@ use crate::{
     frame::FrameHeader,
     layout::READER_SLOTS,
     protocol::{self, Claim, STATE_ACTIVE, STATE_FREE},
-    slots::{Guarantee, OPTION_NEVER_DETACH, Table},
+    slots::{Guarantee, OPTION_NEVER_DETACH},
     time::Now,
 };
 
@@ -104,7 +104,7 @@ impl LogWriter {
             for slot in 0..READER_SLOTS {
                 self.check_reader(slot, now, false);
             }
-            self.check_predecessor(now);
+            self.check_predecessor();
         }
         if self.frame.is_some() {
             return true;
@@ -158,13 +158,13 @@ impl LogWriter {
     pub fn readers(&self, now: Now) -> Vec<ReaderStatus> {
         let occupied = |(index, slot): (usize, &protocol::Slot)| {
             let claim = slot.claim();
-            (claim.state != STATE_FREE).then(|| self.status(&self.table, index, claim, now))
+            (claim.state != STATE_FREE).then(|| self.status(index, claim, now))
         };
         self.table.slots().iter().enumerate().filter_map(occupied).collect()
     }
 
-    fn status(&self, table: &Table, index: usize, claim: Claim, now: Now) -> ReaderStatus {
-        let slot = table.slot(index);
+    fn status(&self, index: usize, claim: Claim, now: Now) -> ReaderStatus {
+        let slot = self.table.slot(index);
         let progress = &slot.progress;
         let load = |word: &crate::sync::AtomicU64| word.load(Ordering::Relaxed);
         let cursor = progress.cursor.load(Ordering::Acquire).min(self.committed);
@@ -200,8 +200,6 @@ impl LogWriter {
     }
 
     fn is_alive(&self, index: usize) -> bool {
-        self.table.is_alive(index)
+        self.table.is_alive(index) || self.is_alive_in_predecessor(index)
     }
-
-    fn check_predecessor(&mut self, _now: Now) {}
 }

@@ -32,6 +32,10 @@ pub struct Recovery {
     pub first_sequence: u64,
     /// Events of the open frame whose stage did not fit its count: lost to a fault outside the program.
     pub damaged: u32,
+    /// Whether a new log was begun; [`scan`](LogWriter::scan) then gives the old one's events.
+    pub rotated: bool,
+    /// Name of the file under which a log that could not be read was put aside.
+    pub put_aside: Option<String>,
 }
 
 /// Checks the words and frames of a log that was found; gives the sequence that follows its last committed event.
@@ -158,33 +162,41 @@ impl LogWriter {
         IndexEntry::from_words(words)
     }
 
-    /// Hands every event of the log's intact frames to `visit`, oldest first, with its bytes: the history from which the
-    /// service rebuilds what must outlive it. Events of the open frame are not among them.
+    /// Hands every event of the intact frames to `visit`, oldest first, with its bytes: the history from which the service
+    /// rebuilds what must outlive it. The log before this one comes first, as long as it is there. Events of the open frame are not among them.
     pub fn scan(&self, mut visit: impl FnMut(&IndexEntry, &[u8])) {
-        let oldest = self.log.control().oldest.0.load(Ordering::Relaxed);
-        let mut payload = Vec::new();
-        let mut index = Vec::new();
-        let scanned = for_each_frame(&self.log, oldest, self.committed, |header| {
-            payload.clear();
-            index.clear();
-            self.log.mapping.copy_bytes(
-                self.log.offset_of(header.payload_position()),
-                u64::from(header.payload_bytes),
-                &mut payload,
-            );
-            for entry in 0..header.event_count {
-                let mut words = [0; 8];
-                let position = header.index_position() + layout::entry::BYTES * u64::from(entry);
-                self.log.mapping.copy_words(self.log.offset_of(position), &mut words);
-                index.push(IndexEntry::from_words(words));
-            }
-            for entry in &index {
-                let bytes = payload.get(entry.offset as usize..entry.end() as usize);
-                visit(entry, bytes.ok_or("an entry points outside its payload")?);
-            }
-            Ok(())
-        });
-        // The frames were checked when the log was opened, and since then only this writer has written.
-        scanned.expect("the writer's own frames are whole");
+        if let Some(before) = &self.predecessor {
+            scan(&before.log, &mut visit);
+        }
+        scan(&self.log, &mut visit);
     }
+}
+
+fn scan(log: &LogFile, visit: &mut impl FnMut(&IndexEntry, &[u8])) {
+    let oldest = log.control().oldest.0.load(Ordering::Relaxed);
+    let committed = protocol::committed(log.control());
+    let mut payload = Vec::new();
+    let mut index = Vec::new();
+    let scanned = for_each_frame(log, oldest, committed, |header| {
+        payload.clear();
+        index.clear();
+        log.mapping.copy_bytes(
+            log.offset_of(header.payload_position()),
+            u64::from(header.payload_bytes),
+            &mut payload,
+        );
+        for entry in 0..header.event_count {
+            let mut words = [0; 8];
+            let position = header.index_position() + layout::entry::BYTES * u64::from(entry);
+            log.mapping.copy_words(log.offset_of(position), &mut words);
+            index.push(IndexEntry::from_words(words));
+        }
+        for entry in &index {
+            let bytes = payload.get(entry.offset as usize..entry.end() as usize);
+            visit(entry, bytes.ok_or("an entry points outside its payload")?);
+        }
+        Ok(())
+    });
+    // The frames were checked when the log was opened, and since then only this writer has written.
+    scanned.expect("the writer's own frames are whole");
 }
