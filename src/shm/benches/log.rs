@@ -1,1 +1,3 @@
+//! What the log costs.
+
 fn main() {}

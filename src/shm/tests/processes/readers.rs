@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jimbot_shm::{Guarantee, LogReader, LogWriter, Now, OpenError, ReaderOptions, ReaderStatus};
+use jimbot_shm::{
+    Guarantee, LogReader, LogWriter, Now, OpenError, ReadError, ReaderOptions, ReaderStatus,
+};
 
 use crate::{
     common::{Home, check, frame},
@@ -83,6 +85,10 @@ pub fn a_killed_reader_holds_for_its_lease_only() {
     }
     // Its name and its cursor are kept: what it lost is told exactly.
     let mut heir = reliable(home.path(), "victim");
+    match heir.try_next() {
+        Err(ReadError::Detached { first_missed: 1, missed }) => assert_eq!(missed, heir.missed()),
+        other => panic!("it must be told what it lost: {other:?}"),
+    }
     let mut seen = 0;
     while let Some(frame) = heir.try_next().expect("read") {
         check(&frame.copy().expect("whole"));
