@@ -4,3 +4,4 @@ pub mod cli;
 pub mod config;
 pub mod logging;
 pub mod simulate;
+pub mod tail;

@@ -36,17 +36,17 @@ fn nothing_set_is_the_default() {
 
 #[test]
 fn flags_win_over_the_environment_and_that_over_the_file() {
-    let file = "window_ms = 30\nmax_headers = 30\nbacklog = 30\nlisten = [\"127.0.0.1:30\"]";
+    let file = "window_ms = 30\nmax_connections = 30\nbacklog = 30\nlisten = [\"127.0.0.1:30\"]";
     let environment = [
         ("JIMBOT_MCP_WINDOW_MS", "40"),
-        ("JIMBOT_MCP_MAX_HEADERS", "40"),
+        ("JIMBOT_MCP_MAX_CONNECTIONS", "40"),
         ("JIMBOT_MCP_LISTEN", "127.0.0.1:40,[::1]:40"),
         ("HOME", "/nowhere"),
     ];
     let flags: [(&str, &[&str]); 1] = [("window_ms", &["50"])];
     let loaded = load(&surroundings(file, &environment, &flags)).unwrap();
     let config = &loaded.config;
-    assert_eq!((config.window_ms, config.max_headers, config.backlog), (50, 40, 30));
+    assert_eq!((config.window_ms, config.max_connections, config.backlog), (50, 40, 30));
     let listen: Vec<String> = config.listen.iter().map(ListenAddress::to_string).collect();
     assert_eq!(listen, ["127.0.0.1:40", "[::1]:40"]);
     assert_eq!(loaded.sources["window_ms"], Source::Flag("window-ms".to_owned()));
@@ -164,4 +164,31 @@ fn names_of_settings_are_unique_and_spelled_the_same_everywhere() {
         assert_eq!(setting.variable(), format!("JIMBOT_MCP_{}", setting.name.to_uppercase()));
         assert!(setting.help.ends_with('.'), "{}: {:?}", setting.name, setting.help);
     }
+}
+
+/// The tables of `docs/configuration.md`, as the code has them.
+fn documented() -> String {
+    let defaults = ServeConfig::default();
+    let (mut text, mut group) = (String::new(), None);
+    for setting in config::settings() {
+        if group != Some(setting.group) {
+            group = Some(setting.group);
+            text += &format!("\n### {}\n\n", setting.group.title());
+            text += "| setting | default | allowed | what it does |\n|---|---|---|---|\n";
+        }
+        let default = setting.toml(&defaults).map_or("not set".to_owned(), |it| format!("`{it}`"));
+        text += &format!(
+            "| `{}` | {default} | {} | {} |\n",
+            setting.name, setting.allowed, setting.help
+        );
+    }
+    text
+}
+
+#[test]
+fn the_document_lists_the_settings_that_the_code_has() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/configuration.md");
+    let document = std::fs::read_to_string(path).unwrap();
+    let expected = documented();
+    assert!(document.contains(expected.trim()), "{path} must hold these tables:\n{expected}");
 }

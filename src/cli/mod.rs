@@ -3,12 +3,17 @@
 mod completions;
 mod serve;
 mod simulate;
+mod tail;
+mod values;
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::{Args, Parser, Subcommand};
+use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// The event path between live Balatro games and the programs that learn from them.
 ///
@@ -31,6 +36,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Serve),
+    Tail(tail::Tail),
     Simulate(simulate::Simulate),
     Completions(completions::Completions),
 }
@@ -54,9 +60,20 @@ impl ShmDir {
 pub fn run() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(command) => command.run(),
+        Command::Tail(command) => command.run(),
         Command::Simulate(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
+}
+
+/// Lets the first SIGINT or SIGTERM set `stop`, and a second one end the process at once.
+fn stop_on_signals(stop: &Arc<AtomicBool>) -> io::Result<()> {
+    for signal in [SIGINT, SIGTERM] {
+        // The order matters: with the flag not yet set, the first handler does nothing.
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(stop))?;
+        signal_hook::flag::register(signal, Arc::clone(stop))?;
+    }
+    Ok(())
 }
 
 /// Says what went wrong, the way every subcommand does.

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use jimbot_traffic::Dialect;
 
 use super::ShmDir;
+use super::values::seconds;
 use crate::simulate::{self, Habit, Options, Pace, Target, Transport};
 
 /// Play made-up games against a running service.
@@ -124,14 +125,8 @@ enum Words {
 impl Simulate {
     pub(super) fn run(self) -> ExitCode {
         let stop = Arc::new(AtomicBool::new(false));
-        for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-            // A second signal ends the process at once, for when an answer never comes.
-            let installed =
-                signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))
-                    .and_then(|_| signal_hook::flag::register(signal, Arc::clone(&stop)));
-            if let Err(error) = installed {
-                return super::fail(error, 1);
-            }
+        if let Err(error) = super::stop_on_signals(&stop) {
+            return super::fail(error, 1);
         }
         let json = self.json;
         let summary = match simulate::run(&self.options(), &stop) {
@@ -189,11 +184,6 @@ impl Simulate {
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "write a number of events a second")?;
     if rate > 0.0 && rate <= 1e7 { Ok(rate) } else { Err("write a number above 0".to_owned()) }
-}
-
-fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| "write a number of seconds")?;
-    Duration::try_from_secs_f64(seconds).map_err(|_| "write a number of seconds above 0".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {

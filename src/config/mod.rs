@@ -75,23 +75,23 @@ pub struct ServeConfig {
 
     /// Open connections.
     pub max_connections: usize,
-    /// Bytes of an HTTP request's head.
-    pub max_head_bytes: usize,
-    /// Header fields of an HTTP request.
-    pub max_headers: usize,
     /// Bytes of an HTTP body.
     pub max_body_bytes: usize,
     /// Bytes of a WebSocket message.
     pub max_message_bytes: usize,
     /// Bytes of a WebSocket frame.
     pub max_frame_bytes: usize,
-    /// WebSocket messages a second and connection; 0 is no limit.
+    /// Bytes all connections together hold of what is not complete.
+    pub max_buffer_bytes: usize,
+    /// WebSocket frames a second and connection; 0 is no limit.
     pub max_messages_per_second: u32,
 
     /// From a request's first byte to the end of its head.
     pub head_timeout_ms: u64,
-    /// The longest silence inside a body.
+    /// The longest a body may take.
     pub body_timeout_ms: u64,
+    /// The slowest a body may come.
+    pub body_bytes_per_second: u64,
     /// The longest a peer may leave answers unread.
     pub write_timeout_ms: u64,
     /// How long a kept-alive connection may be idle.

@@ -27,7 +27,8 @@ pub(super) fn log() -> Vec<Setting> {
                 "auto" => Ok(None),
                 _ => bytes(texts, 1 << 20, 1 << 40).map(Some),
             },
-            |value| shown(value.map_or("auto".to_owned(), show_bytes))
+            |value| shown(value.map_or("auto".to_owned(), show_bytes)),
+            alias "log-size"
         ),
         setting!(
             rotate_log,

@@ -45,6 +45,7 @@ pub fn shm_dir_from(given: Option<PathBuf>) -> PathBuf {
 pub(super) fn defaults() -> ServeConfig {
     let loopback = |text: &str| text.parse().expect("a default that parses");
     let seconds = |ns: u64| ns / 1_000_000_000;
+    let milliseconds = |ns: u64| ns / 1_000_000;
     ServeConfig {
         listen: ["127.0.0.1:8080", "127.0.0.1:8765"]
             .map(|at| at.parse().expect("an address"))
@@ -61,24 +62,24 @@ pub(super) fn defaults() -> ServeConfig {
         reader_lease_seconds: 30,
         full_policy: FullPolicy::Hold,
         mode: CommitMode::Adaptive,
-        window_ms: limits::WINDOW_NS / 1_000_000,
+        window_ms: milliseconds(limits::WINDOW_NS),
         max_batch_events: limits::BATCH_EVENTS,
         max_batch_bytes: limits::BATCH_BYTES,
         cpu: None,
         busy_poll: false,
         max_connections: limits::CONNECTIONS,
-        max_head_bytes: 16 << 10,
-        max_headers: 64,
         max_body_bytes: limits::BODY_BYTES,
-        max_message_bytes: 8 << 20,
-        max_frame_bytes: 8 << 20,
-        max_messages_per_second: 0,
-        head_timeout_ms: 10_000,
-        body_timeout_ms: 30_000,
-        write_timeout_ms: 30_000,
-        idle_timeout_seconds: 300,
-        ping_seconds: 20,
-        silence_seconds: 60,
+        max_message_bytes: limits::MESSAGE_BYTES,
+        max_frame_bytes: limits::MESSAGE_BYTES,
+        max_buffer_bytes: limits::BUFFER_BYTES,
+        max_messages_per_second: limits::FRAMES_PER_SECOND as u32,
+        head_timeout_ms: milliseconds(limits::HEAD_NS),
+        body_timeout_ms: milliseconds(limits::BODY_NS),
+        body_bytes_per_second: limits::BODY_BYTES_PER_SECOND,
+        write_timeout_ms: milliseconds(limits::OUTPUT_STALL_NS),
+        idle_timeout_seconds: seconds(limits::IDLE_NS),
+        ping_seconds: seconds(limits::PING_AFTER_NS),
+        silence_seconds: seconds(limits::PING_AFTER_NS + limits::PONG_WITHIN_NS),
         command_age_seconds: seconds(limits::COMMAND_AGE_NS),
         drain_seconds: seconds(limits::DRAIN_NS),
         bus: Bus::None,

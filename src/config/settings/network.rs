@@ -106,26 +106,6 @@ pub(super) fn limits() -> Vec<Setting> {
             |value| shown(value)
         ),
         setting!(
-            max_head_bytes,
-            Limits,
-            Text,
-            "BYTES",
-            "Bytes of an HTTP request's head.",
-            "a size from 1KiB to 64KiB",
-            |texts| bytes(texts, 1 << 10, 64 << 10).map(|size| size as usize),
-            |value| shown(show_bytes(*value as u64))
-        ),
-        setting!(
-            max_headers,
-            Limits,
-            Number,
-            "COUNT",
-            "Header fields of an HTTP request.",
-            "a number from 8 to 128",
-            |texts| number(texts, 8, 128),
-            |value| shown(value)
-        ),
-        setting!(
             max_body_bytes,
             Limits,
             Text,
@@ -156,13 +136,23 @@ pub(super) fn limits() -> Vec<Setting> {
             |value| shown(show_bytes(*value as u64))
         ),
         setting!(
+            max_buffer_bytes,
+            Limits,
+            Text,
+            "BYTES",
+            "Bytes that all connections together hold of requests and messages that are not complete.",
+            "a size from 1MiB to 64GiB",
+            |texts| bytes(texts, 1 << 20, 64 << 30).map(|size| size as usize),
+            |value| shown(show_bytes(*value as u64))
+        ),
+        setting!(
             max_messages_per_second,
             Limits,
             Number,
             "COUNT",
-            "WebSocket messages a second and connection; 0 is no limit.",
-            "a number from 0 to 10000000",
-            |texts| number(texts, 0, 10_000_000),
+            "WebSocket frames a second and connection; 0 is no limit.",
+            "a number from 0 to 100000000",
+            |texts| number(texts, 0, 100_000_000),
             |value| shown(value)
         ),
     ]
@@ -185,9 +175,19 @@ pub(super) fn times() -> Vec<Setting> {
             Times,
             Number,
             "MS",
-            "The longest silence inside a body.",
-            "a number from 100 to 600000, in milliseconds",
-            |texts| number(texts, 100, 600_000),
+            "The longest a body may take.",
+            "a number from 100 to 3600000, in milliseconds",
+            |texts| number(texts, 100, 3_600_000),
+            |value| shown(value)
+        ),
+        setting!(
+            body_bytes_per_second,
+            Times,
+            Number,
+            "BYTES",
+            "The slowest a body may come, after a head start of 10 s.",
+            "a number from 0 to 1000000000, in bytes a second",
+            |texts| number(texts, 0, 1_000_000_000),
             |value| shown(value)
         ),
         setting!(
