@@ -264,6 +264,7 @@ def odd_ones() -> Iterator[Vector]:
     yield odd("flagged", "values that break rules are kept and flagged", event("DECISION_RESPONSE", b"{}").replace(b"DECISION_RESPONSE", b"decision_response").replace(b"{}", b'{"request_id":"has space","confidence":1.5}', 1))
     yield odd("state_unknown_by_number", "UNKNOWN_STATE_ and anything", event("GAME_STATE", b'{"game_state":"UNKNOWN_STATE_42"}'))
     yield odd("state_never_heard_of", "a phase that no game has", event("GAME_STATE", b'{"game_state":"NAPPING"}'))
+    yield odd("key_twice", "a key twice: the last value counts, the earlier ones are carried", event("MONEY_CHANGED", b'{"new_value":1,"old_value":0,"new_value":2,"note":"a","note":"b","new_value":3}', b',"version":1,"version":2'))
     yield odd("high_priority", "priority by name", event("MONEY_CHANGED", b"{}", b',"priority":"normal"'))
     yield odd("epoch_time_in_mod_event", "a time that can only be epoch milliseconds", b'{"type":"MONEY_CHANGED","timestamp":1795327244123}')
     yield odd("no_time_text", "a timestamp that is no time", b'{"type":"MONEY_CHANGED","timestamp":"yesterday"}')

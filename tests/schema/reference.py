@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from decimal import Decimal
@@ -120,10 +121,12 @@ class Converter:
             event.type_name = type_text
         if subtype_text is not None and subtype_text != implied[1]:
             event.subtype = subtype_text
-        for name, found in members.items():
+        for name, found, again in repeats_named(value):
             here = f"{path}{name}"
             key = keys.get(name)
-            if key is not None and key.kind == "payload" and spec is not None and found.kind == "object":
+            if again:
+                self.carry(event, again, found, here)
+            elif key is not None and key.kind == "payload" and spec is not None and found.kind == "object":
                 self.message(found, getattr(event, spec.payload), f"{here}.")
                 getattr(event, spec.payload).SetInParent()
             elif key is not None and key.kind in ("type", "subtype") and found.kind == "text":
@@ -172,11 +175,10 @@ class Converter:
 
     def message(self, value: Value, message: Any, path: str) -> None:
         keys = keys_of(message.DESCRIPTOR)
-        for name_bytes, found in value.members:
-            name = name_bytes.decode("utf-8", "replace")
+        for name, found, again in repeats_named(value):
             key = keys.get(name)
-            if key is None:
-                self.carry(message, name, found, path + name)
+            if key is None or again:
+                self.carry(message, again or name, found, path + name)
                 continue
             target = message if key.inside is None else getattr(message, key.inside.name)
             self.place(key, name, found, target, message, path + name)
@@ -322,6 +324,14 @@ class Converter:
         severity = rule.severity or options_pb2.SEVERITY_FLAG
         if reason and severity != options_pb2.SEVERITY_NOTE:
             self.findings.append(base_pb2.Finding(field=path, severity=severity, reason=reason))
+
+
+def repeats_named(value: Value) -> Iterator[tuple[str, Value, str]]:
+    """An object's members; those that a later one of the same key supersedes with the name they go by then."""
+    names = [key.decode("utf-8", "replace") for key, _ in value.members]
+    for index, (name, (_, found)) in enumerate(zip(names, value.members)):
+        superseded = name in names[index + 1 :]
+        yield name, found, f"{name}#{names[: index + 1].count(name)}" if superseded else ""
 
 
 def survives(found: Value) -> bool:
