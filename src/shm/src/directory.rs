@@ -171,14 +171,18 @@ impl Directory {
 
     /// Allocates all pages of `file`: a full file system is an error here, and not a SIGBUS later.
     pub(crate) fn allocate(&self, name: &str, file: &File, bytes: u64) -> Result<(), OpenError> {
+        let no_space = |free| OpenError::NoSpace { path: self.path.clone(), needed: bytes, free };
         let fail = |errno: Errno| match errno {
-            Errno::NOSPC | Errno::FBIG | Errno::DQUOT => OpenError::NoSpace {
-                path: self.path.clone(),
-                needed: bytes,
-                free: self.free_bytes().unwrap_or(0),
-            },
+            Errno::NOSPC | Errno::FBIG | Errno::DQUOT => no_space(self.free_bytes().unwrap_or(0)),
             errno => OpenError::io("allocate", &self.path_of(name), errno),
         };
+        // Allocating decides; but what cannot succeed need not take all there is first.
+        let free = self.free_bytes()?;
+        let held =
+            size(file).map_err(|error| OpenError::io("look at", &self.path_of(name), error))?;
+        if bytes > free.saturating_add(held) {
+            return Err(no_space(free));
+        }
         loop {
             match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes) {
                 Ok(()) => return Ok(()),

@@ -199,9 +199,9 @@ pub(crate) fn claim_room(
 
 /// The first slot whose reader is reliable, ACTIVE, and has its cursor below `floor`.
 ///
-/// `occupied` is loaded with acquire: a bit seen makes the claim stored before it seen too.
+/// Bit and claim are ordered by the fences of [`claim_room`] and [`join`]; elsewhere a late look is good enough.
 pub(crate) fn first_holder(head: &TableHead, slots: &[Slot], floor: u64) -> Option<usize> {
-    let mut bits = head.occupied.0.load(Ordering::Acquire);
+    let mut bits = head.occupied.0.load(Ordering::Relaxed);
     while bits != 0 {
         let index = bits.trailing_zeros() as usize;
         bits &= bits - 1;
@@ -279,7 +279,7 @@ pub(crate) fn join(
 ) -> bool {
     slot.progress.cursor.store(candidate, Ordering::Relaxed);
     slot.claim.store(claim.word(), Ordering::Release);
-    head.occupied.0.fetch_or(1 << index, Ordering::Release);
+    head.occupied.0.fetch_or(1 << index, Ordering::Relaxed);
     fence(Ordering::SeqCst);
     candidate >= control.intent.0.load(Ordering::Relaxed).saturating_sub(capacity)
 }

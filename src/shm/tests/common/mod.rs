@@ -7,7 +7,10 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use jimbot_shm::{FrameCopy, IndexEntry, LogOptions, LogWriter, Now};
+use jimbot_shm::{
+    FrameCopy, Guarantee, IndexEntry, LogOptions, LogReader, LogWriter, Now, ReadError,
+    ReaderOptions, Start,
+};
 
 /// A directory for one log, removed with everything in it at the end.
 pub struct Home(PathBuf);
@@ -34,11 +37,11 @@ impl Drop for Home {
     }
 }
 
-/// A log of eight frames of at most 4 KiB and 16 events.
+/// A log of 1 MiB, with frames of at most 4 KiB and 16 events.
 pub fn small() -> LogOptions {
     let now = Now::read();
     LogOptions {
-        capacity: None,
+        capacity: Some(1 << 20),
         max_batch_bytes: 4096,
         max_batch_events: 16,
         epoch_seed: (now.unix_ns ^ u64::from(std::process::id()) << 32).to_le_bytes(),
@@ -91,4 +94,56 @@ pub fn check(copy: &FrameCopy) {
         assert_eq!(entry.sequence, first + at as u64);
         assert_eq!(bytes, event_bytes(entry.sequence, usize::from(entry.event_type)));
     }
+}
+
+/// A reader that joins at once.
+pub fn reader(home: &Home, name: &str, guarantee: Guarantee, start: Start) -> LogReader {
+    let options = ReaderOptions { name: name.into(), guarantee, start, ..ReaderOptions::default() };
+    LogReader::open(home.path(), &options).expect("join")
+}
+
+/// A reliable reader from the beginning or its cursor on.
+pub fn reliable(home: &Home, name: &str) -> LogReader {
+    reader(home, name, Guarantee::Reliable, Start::Earliest)
+}
+
+/// Reads, checks and releases everything that is there; gives the events.
+pub fn read_all(reader: &mut LogReader) -> Result<u64, ReadError> {
+    let mut events = 0;
+    while let Some(frame) = reader.try_next()? {
+        check(&frame.copy().expect("whole"));
+        events += u64::from(frame.header().event_count);
+        frame.release().expect("whole");
+    }
+    Ok(events)
+}
+
+/// Stores single events of `length` bytes until the log is full; gives how many.
+pub fn fill(writer: &mut LogWriter, length: usize) -> u64 {
+    let mut events = 0;
+    while writer.begin(Now::read()).is_ok() {
+        store(writer, length);
+        writer.commit(Now::read());
+        events += 1;
+        assert!(events < 1_000_000, "it is never full");
+    }
+    events
+}
+
+/// A time so many seconds after `now`.
+pub fn later(now: Now, seconds: u64) -> Now {
+    Now {
+        mono_ns: now.mono_ns + seconds * 1_000_000_000,
+        unix_ns: now.unix_ns + seconds * 1_000_000_000,
+    }
+}
+
+/// Names in the log's directory.
+pub fn files(home: &Home) -> Vec<String> {
+    let entries = std::fs::read_dir(home.path()).expect("the directory");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    let mut names: Vec<_> =
+        entries.map(|entry| name(entry).into_string().expect("UTF-8")).collect();
+    names.sort();
+    names
 }
