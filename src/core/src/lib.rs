@@ -3,6 +3,7 @@
 pub mod access;
 pub mod batching;
 pub mod conn;
+pub mod convert;
 pub mod http;
 pub mod limits;
 pub mod log;
