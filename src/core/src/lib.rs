@@ -10,6 +10,7 @@ pub mod log;
 pub mod mailbox;
 pub mod metrics;
 pub mod repeats;
+pub mod service;
 pub mod session;
 pub mod time;
 pub mod wheel;
