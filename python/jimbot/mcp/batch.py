@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from jimbot.mcp import _native
 from jimbot.mcp._layout import INDEX_DTYPE
-from jimbot.proto.balatro_events_pb2 import Event
+from jimbot.proto.base_pb2 import Event
 
 if TYPE_CHECKING:
     import pyarrow
@@ -36,6 +36,11 @@ class Batch:
         return self._native.count
 
     @property
+    def log_epoch(self) -> int:
+        """The log's instance epoch: (``log_epoch``, sequence) is an event's identity, for ever."""
+        return self._native.log_epoch
+
+    @property
     def first_sequence(self) -> int:
         """The sequence of the frame's first event."""
         return self._native.first_sequence
@@ -43,7 +48,7 @@ class Batch:
     @property
     def next_sequence(self) -> int:
         """The sequence behind the frame's last event."""
-        return self._native.first_sequence + self._native.frame_events
+        return self._native.next_sequence
 
     @property
     def missed_before(self) -> int:
@@ -53,7 +58,7 @@ class Batch:
     @property
     def committed_unix_ns(self) -> int:
         """When the batch became visible, in nanoseconds since 1970 by the service's clock."""
-        return self._native.committed_unix_ns
+        return self._native.commit_unix_ns
 
     @property
     def recovered(self) -> bool:
@@ -66,32 +71,28 @@ class Batch:
 
         A view of the log; a copy where filters left events out. Raises ``ValueError`` on a released batch.
         """
-        chosen = self._native.chosen_index()
+        native = self._native
+        chosen = native.chosen_index()
         if chosen is not None:
             return np.frombuffer(chosen, dtype=INDEX_DTYPE)
-        native = self._native
-        if native.frame_events == 0:
-            return np.frombuffer(b"", dtype=INDEX_DTYPE)
-        return np.frombuffer(
-            native.bytes(), dtype=INDEX_DTYPE, count=native.frame_events, offset=native.index_offset
-        )
+        return np.frombuffer(native.bytes(), dtype=INDEX_DTYPE, count=native.entries, offset=native.index_offset)
 
     @property
     def payload(self) -> memoryview:
         """The bytes of the batch's ``jimbot.events.v1.EventBatch``, read-only: a view of the log."""
         native = self._native
-        return memoryview(native.bytes())[: native.payload_length]
+        return memoryview(native.bytes())[: native.payload_bytes]
 
     def events(self) -> Iterator[Event]:
         """The events as protobuf messages, each parsed when it is asked for.
 
-        Each event's bytes are copied and found intact before they are parsed: raises :class:`Overrun` when the
-        writer was faster, and never yields a torn event. A message is yours; it pins nothing.
+        The batch is copied, and found intact, when the first one is asked for: raises :class:`Overrun` when the
+        writer was faster, and never yields a torn event. What it yields is yours, and it pins nothing.
         """
-        native = self._native
+        own = self._native.copy()
         parse = Event.FromString
-        for position in range(native.count):
-            yield parse(native.event(position))
+        for position in range(own.count):
+            yield parse(own.event(position))
 
     def copy(self) -> Batch:
         """The same batch (of the chosen events) in memory of its own, which pins nothing and stays valid.
@@ -128,5 +129,10 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} events, sequences {self.first_sequence} to {self.next_sequence - 1}>"
 
-    def __reduce__(self) -> Any:
-        raise TypeError("a batch is a view of this host's shared memory: send batch.copy().payload, or to_arrow()")
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickling a batch, as Ray and multiprocessing do, takes a copy along."""
+        return _from_parts, (self._native.copy().parts(),)
+
+
+def _from_parts(parts: _native.Parts) -> Batch:
+    return Batch(_native.Batch.from_parts(parts))

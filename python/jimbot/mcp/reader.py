@@ -58,32 +58,37 @@ class Reader:
         games: Iterable[str | int] | None = None,
         shard: tuple[int, int] | None = None,
     ) -> None:
-        self._closed = True  # until it is open, for __del__
+        self._closed = True  # until it is open
+        self._name = name or "unnamed"
+        self._guarantee: Guarantee = guarantee
         if guarantee not in ("lossy", "reliable"):
             raise ValueError(f"guarantee is 'lossy' or 'reliable', not {guarantee!r}")
-        if name is None:
-            if guarantee == "reliable":
-                raise ValueError("a reliable reader needs name=: its place in the log is kept under it")
-            name = f"python-{os.getpid()}-{time.monotonic_ns():x}"
+        if name is None and guarantee == "reliable":
+            raise ValueError("a reliable reader needs name=: its place in the log is kept under it")
+        if name == "":
+            raise ValueError("a reader's name is not empty; leave it out and a lossy reader gets one")
         self._timeout = _checked_timeout(timeout)
         self._executor: ThreadPoolExecutor | None = None
         self._native = _native.Reader(
             os.fspath(path),
-            name,
+            name or "",
             guarantee == "reliable",
             start,
-            None if types is None else sorted({event_type_number(kind) for kind in _several(types, "types")}),
-            None if games is None else list(_several(games, "games")),
-            shard,
+            _native.Filter(
+                None if types is None else [event_type_number(kind) for kind in _several(types, "types")],
+                None if games is None else list(_several(games, "games")),
+                shard,
+            ),
         )
+        self._name = self._native.name
         self._closed = False
 
     def read(self, timeout: float | None = None) -> Batch | None:
         """The next batch, or ``None`` when none came for ``timeout`` seconds (``None``: wait for ever).
 
-        Waits in the kernel, without the interpreter's lock; a signal's handler runs at once. The batch before is
-        released first. Raises :class:`Detached` (the next call goes on behind the gap), :class:`WrongProcess`, and
-        ``ValueError`` on a closed reader.
+        Waits in the kernel, without the interpreter's lock; a signal's handler runs at once. Moves on from the batch
+        before, which is released unless views of it are alive. Raises :class:`Detached` (the next call goes on behind
+        the gap), :class:`WrongProcess`, and ``ValueError`` on a closed reader.
         """
         native = self._native.read(_checked_timeout(timeout))
         return None if native is None else Batch(native)
@@ -92,10 +97,10 @@ class Reader:
         return self
 
     def __next__(self) -> Batch:
-        batch = self.read(self._timeout)
-        if batch is None:
+        native = self._native.read(self._timeout)
+        if native is None:
             raise StopIteration
-        return batch
+        return Batch(native)
 
     async def read_async(self, timeout: float | None = None) -> Batch | None:
         """:meth:`read` for asyncio: a helper thread waits, the event loop goes on. Cancelling it loses nothing."""
@@ -128,12 +133,12 @@ class Reader:
     @property
     def name(self) -> str:
         """The name under which the service lists this reader."""
-        return self._native.name
+        return self._name
 
     @property
     def guarantee(self) -> Guarantee:
         """``"lossy"`` or ``"reliable"``."""
-        return "reliable" if self._native.reliable else "lossy"
+        return self._guarantee
 
     @property
     def epoch(self) -> int:
@@ -208,13 +213,12 @@ class Reader:
 
     def __del__(self) -> None:
         if not self._closed:
-            warnings.warn(f"unclosed reader {self._native.name!r}", ResourceWarning, source=self, stacklevel=2)
+            warnings.warn(f"unclosed reader {self._name!r}", ResourceWarning, source=self, stacklevel=2)
             self._native.abandon()
             self._end()
 
     def __repr__(self) -> str:
-        state = "closed" if self._closed else f"lag {self.lag}"
-        return f"<Reader {self.name!r}, {self.guarantee}, {state}>"
+        return f"<Reader {self._name!r}, {self._guarantee}, {'closed' if self._closed else 'open'}>"
 
 
 def _checked_timeout(timeout: float | None) -> float | None:

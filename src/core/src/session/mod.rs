@@ -489,8 +489,9 @@ impl Sessions {
     }
 }
 
-/// The key that stands for a game: keyed hash of session and game id.
-fn game_key(key: &[u8; 16], session: u64, game_id: &[u8]) -> u64 {
+/// The key that stands for a game: hash of session and game id, under the log's key.
+#[must_use]
+pub fn game_key(key: &[u8; 16], session: u64, game_id: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_key(key);
     hasher.write_u64(session);
     hasher.write(game_id);
