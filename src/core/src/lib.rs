@@ -3,12 +3,14 @@
 pub mod access;
 pub mod batching;
 pub mod conn;
+pub mod convert;
 pub mod http;
 pub mod limits;
 pub mod log;
 pub mod mailbox;
 pub mod metrics;
 pub mod repeats;
+pub mod service;
 pub mod session;
 pub mod time;
 pub mod wheel;

@@ -17,6 +17,8 @@ pub const WINDOW_MARGIN_NS: u64 = 10 * MILLISECOND;
 pub const TURN_BUDGET_NS: u64 = 500 * MICROSECOND;
 /// Body bytes that are converted straight after a read, while they are in the cache; a longer body goes on in turns.
 pub const DIRECT_BODY_BYTES: usize = 64 * 1024;
+/// The same for all reads of one turn together: about what the turn's budget of time allows.
+pub const DIRECT_TURN_BYTES: usize = 512 * 1024;
 /// Resolution of the timer wheel: nothing that waits in it needs a finer one (wakes and turns do not go through it).
 pub const TIMER_TICK_NS: u64 = MILLISECOND;
 /// Timers that can wait at once; slots are taken as needed.
@@ -74,7 +76,7 @@ pub const FULL_HOLD_NS: u64 = 2 * SECOND;
 /// How often a full log is looked at: readers never wake the writer.
 pub const FULL_RECHECK_NS: u64 = MILLISECOND;
 /// `Retry-After` of a 503 for a full log, in seconds.
-pub const RETRY_AFTER_S: u32 = 1;
+pub const RETRY_AFTER: &str = "1";
 /// How often readers' liveness is looked at while the log is not full.
 pub const READER_CHECK_NS: u64 = SECOND;
 /// How long a shutdown may take (*default* of `--drain-seconds`): systemd kills after 90 s, Kubernetes after 30.
@@ -112,6 +114,10 @@ pub const COMMANDS_PER_SESSION: usize = 64;
 pub const COMMANDS_MAX: usize = 4096;
 /// A command that was not fetched for this long is no longer what its sender meant (*default* of `--command-age-seconds`).
 pub const COMMAND_AGE_NS: u64 = 10 * SECOND;
+/// Sessions listed in an answer.
+pub const SESSIONS_LISTED_MAX: usize = 100;
+/// A session is given commands from this poll on: the mod throws away what the first one of a game start gets.
+pub const POLLS_BEFORE_COMMANDS: u64 = 2;
 /// Bytes of a command's JSON: the largest form is under 200.
 pub const COMMAND_BODY_BYTES: usize = 16 * 1024;
 /// Notices for people that wait to be fetched by the shell; further ones are dropped, the counters still tell.

@@ -23,6 +23,15 @@ pub enum Kind {
     Histogram(&'static [u64]),
 }
 
+/// A label and its values; the name is empty, and the value too, for a family without labels.
+#[derive(Clone, Copy, Debug)]
+pub struct Labels {
+    /// Name of the label.
+    pub name: &'static str,
+    /// Its values, by the number that code gives to [`Metric::add`].
+    pub values: &'static [&'static str],
+}
+
 /// One family: a name, what it says, and its cells.
 #[derive(Clone, Copy, Debug)]
 pub struct Family {
@@ -34,8 +43,8 @@ pub struct Family {
     pub kind: Kind,
     /// A shown value is the cell's value divided by this: cells hold nanoseconds where seconds are shown.
     pub divisor: u64,
-    /// The label sets (`reason="full"`), one cell each; `""` for a family without labels.
-    pub labels: &'static [&'static str],
+    /// The label and its values, one cell each.
+    pub labels: Labels,
     /// An older name under which the same cells are shown too, with its divisor.
     pub older: Option<(&'static str, u64)>,
 }
@@ -43,7 +52,7 @@ pub struct Family {
 impl Family {
     const fn cells(&self) -> usize {
         match self.kind {
-            Kind::Counter | Kind::Gauge => self.labels.len(),
+            Kind::Counter | Kind::Gauge => self.labels.values.len(),
             Kind::Histogram(bounds) => bounds.len() + 2,
         }
     }
@@ -116,8 +125,13 @@ pub fn cell_names() -> Vec<String> {
     for family in FAMILIES {
         match family.kind {
             Kind::Counter | Kind::Gauge => {
-                names
-                    .extend(family.labels.iter().map(|labels| render::series(family.name, labels)));
+                names.extend(
+                    family
+                        .labels
+                        .values
+                        .iter()
+                        .map(|value| render::series(family.name, family.labels.name, value)),
+                );
             }
             Kind::Histogram(bounds) => {
                 let bucket = |le: String| format!("{}_bucket{{le=\"{le}\"}}", family.name);

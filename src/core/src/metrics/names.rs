@@ -1,10 +1,11 @@
 //! Every metric, by family. A label set's place in its list is the number that code gives to `add`.
 
-use super::{Family, Kind, Metric};
+use super::{Family, Kind, Labels, Metric};
+use crate::conn::Counted;
 
 const NS: u64 = 1_000_000_000;
 const MS_IN_NS: u64 = 1_000_000;
-const NONE: &[&str] = &[""];
+const NONE: Labels = Labels { name: "", values: &[""] };
 
 /// Bounds of waits, in nanoseconds: 20 µs to 100 ms (the promise) and beyond.
 const WAIT_BOUNDS: &[u64] = &[
@@ -53,6 +54,16 @@ pub mod transport {
     pub const WEBSOCKET: usize = 1;
     /// Said by the service itself: commands, their delivery and expiry.
     pub const SERVICE: usize = 2;
+}
+
+/// Labels of [`EVENTS_REFUSED`].
+pub mod refused {
+    /// No event can be read there.
+    pub const UNREADABLE: usize = 0;
+    /// A field is missing, or breaks a rule that refuses.
+    pub const FIELD: usize = 1;
+    /// A binary message is not what the schema says.
+    pub const NOT_PROTOBUF: usize = 2;
 }
 
 /// Labels of [`EVENTS_MARKED`].
@@ -110,29 +121,35 @@ pub mod endpoint {
 }
 
 /// Labels of [`HTTP_RESPONSES`].
-pub const RESPONSE_CODES: &[u16] = &[
-    101, 200, 204, 400, 401, 403, 404, 405, 408, 409, 411, 413, 414, 415, 417, 426, 429, 431, 500,
-    501, 503, 505,
-];
+pub const RESPONSE_CODES: &[u16] = &[101, 200, 204, 400, 404, 405, 409, 413, 415, 426, 503];
+
+/// Labels of [`CONNECTION_EVENTS`]: what the connections themselves count.
+const CONNECTION_EVENT_NAMES: [&str; Counted::ALL.len()] = {
+    let mut names = [""; Counted::ALL.len()];
+    let mut i = 0;
+    while i < names.len() {
+        names[i] = Counted::ALL[i].name();
+        i += 1;
+    }
+    names
+};
 
 families! {
     EVENTS_STORED: Kind::Counter, "jimbot_mcp_events_stored_total" / 1,
-        &["transport=\"http\"", "transport=\"websocket\"", "transport=\"service\""], None,
+        Labels { name: "transport", values: &["http", "websocket", "service"] }, None,
         "Events stored in the log.";
     EVENTS_REPEATED: Kind::Counter, "jimbot_mcp_events_repeated_total" / 1, NONE, None,
         "Events that were sent again and recognised; they are acknowledged and not stored twice.";
     EVENTS_REFUSED: Kind::Counter, "jimbot_mcp_events_refused_total" / 1,
-        &["reason=\"syntax\"", "reason=\"missing_field\"", "reason=\"wrong_type\"", "reason=\"too_deep\"",
-          "reason=\"too_large\"", "reason=\"not_protobuf\"", "reason=\"other\""], None,
+        Labels { name: "reason", values: &["unreadable", "field", "not_protobuf"] }, None,
         "Events that were refused, by reason; their senders were told.";
     EVENTS_MARKED: Kind::Counter, "jimbot_mcp_events_marked_total" / 1,
-        &["mark=\"salvaged\"", "mark=\"flagged\"", "mark=\"raw_text\"", "mark=\"unreadable\"",
-          "mark=\"session_ambiguous\"", "mark=\"unknown_type\"", "mark=\"out_of_order\""], None,
+        Labels { name: "mark", values: &["salvaged", "flagged", "raw_text", "unreadable", "session_ambiguous", "unknown_type", "out_of_order"] }, None,
         "Stored events that carry a mark in the index, by mark.";
     INPUT_BYTES: Kind::Counter, "jimbot_mcp_input_bytes_total" / 1, NONE, None,
         "Bytes of bodies and messages that were read for events.";
     BATCHES_COMMITTED: Kind::Counter, "jimbot_mcp_batches_committed_total" / 1,
-        &["cause=\"idle\"", "cause=\"window\"", "cause=\"batch_full\"", "cause=\"urgent\"", "cause=\"drain\""], None,
+        Labels { name: "cause", values: &["idle", "window", "batch_full", "urgent", "drain"] }, None,
         "Batches made visible to readers, by what caused the commit.";
     BATCH_BYTES: Kind::Counter, "jimbot_mcp_batch_bytes_total" / 1, NONE, None,
         "Bytes of serialised events in committed batches.";
@@ -152,26 +169,24 @@ families! {
     CONNECTIONS_ACCEPTED: Kind::Counter, "jimbot_mcp_connections_accepted_total" / 1, NONE, None,
         "Connections accepted.";
     CONNECTIONS_REFUSED: Kind::Counter, "jimbot_mcp_connections_refused_total" / 1,
-        &["reason=\"limit\"", "reason=\"draining\""], None,
+        Labels { name: "reason", values: &["limit", "draining", "descriptors"] }, None,
         "Connections refused at accept, by reason.";
+    CONNECTION_EVENTS: Kind::Counter, "jimbot_mcp_connection_events_total" / 1,
+        Labels { name: "event", values: &CONNECTION_EVENT_NAMES }, None,
+        "What happened on connections: requests, refusals by status, WebSockets closed by code, and others.";
     CONNECTIONS_SATURATED: Kind::Counter, "jimbot_mcp_connections_saturated_seconds_total" / NS, NONE, None,
         "Time during which no connection was accepted because the limit was reached.";
     HTTP_REQUESTS: Kind::Counter, "jimbot_mcp_http_requests_total" / 1,
-        &["endpoint=\"events\"", "endpoint=\"batch\"", "endpoint=\"websocket\"", "endpoint=\"commands\"",
-          "endpoint=\"poll\"", "endpoint=\"health\"", "endpoint=\"metrics\"", "endpoint=\"readers\"",
-          "endpoint=\"other\""], None,
+        Labels { name: "endpoint", values: &["events", "batch", "websocket", "commands", "poll", "health", "metrics", "readers", "other"] }, None,
         "HTTP requests, by endpoint.";
     HTTP_RESPONSES: Kind::Counter, "jimbot_mcp_http_responses_total" / 1,
-        &["code=\"101\"", "code=\"200\"", "code=\"204\"", "code=\"400\"", "code=\"401\"", "code=\"403\"",
-          "code=\"404\"", "code=\"405\"", "code=\"408\"", "code=\"409\"", "code=\"411\"", "code=\"413\"",
-          "code=\"414\"", "code=\"415\"", "code=\"417\"", "code=\"426\"", "code=\"429\"", "code=\"431\"",
-          "code=\"500\"", "code=\"501\"", "code=\"503\"", "code=\"505\""], None,
-        "HTTP answers, by status code.";
+        Labels { name: "code", values: &["101", "200", "204", "400", "404", "405", "409", "413", "415", "426", "503"] }, None,
+        "Answers of the endpoints, by status code; what connections refuse themselves is in jimbot_mcp_connection_events_total.";
     WEBSOCKET_MESSAGES: Kind::Counter, "jimbot_mcp_websocket_messages_total" / 1,
-        &["kind=\"text\"", "kind=\"binary\""], None,
+        Labels { name: "kind", values: &["text", "binary"] }, None,
         "WebSocket messages received, by kind.";
     WEBSOCKET_CLOSES: Kind::Counter, "jimbot_mcp_websocket_closes_total" / 1,
-        &["reason=\"log_full\"", "reason=\"draining\"", "reason=\"access\""], None,
+        Labels { name: "reason", values: &["log_full"] }, None,
         "WebSockets that the service closed on its own account, by reason.";
     FULL_EPISODES: Kind::Counter, "jimbot_mcp_log_full_episodes_total" / 1, NONE, None,
         "Times the log was full because a reliable reader held it.";
@@ -184,7 +199,7 @@ families! {
     BODIES_DEFERRED: Kind::Counter, "jimbot_mcp_bodies_deferred_total" / 1, NONE, None,
         "Bodies that were read over more than one turn, so that others need not wait for them.";
     SESSIONS_STARTED: Kind::Counter, "jimbot_mcp_sessions_started_total" / 1,
-        &["cause=\"first_event\"", "cause=\"connection_test\"", "cause=\"clock\""], None,
+        Labels { name: "cause", values: &["first_event", "connection_test", "clock"] }, None,
         "Sessions that began, by what showed it.";
     SESSIONS_KNOWN: Kind::Gauge, "jimbot_mcp_sessions" / 1, NONE, None,
         "Sessions that are remembered.";
@@ -199,13 +214,12 @@ families! {
     COMMANDS_QUEUED: Kind::Counter, "jimbot_mcp_commands_queued_total" / 1, NONE, None,
         "Commands taken for a game.";
     COMMANDS_DELIVERED: Kind::Counter, "jimbot_mcp_commands_delivered_total" / 1,
-        &["via=\"poll\"", "via=\"websocket\""], None,
+        Labels { name: "via", values: &["poll", "websocket"] }, None,
         "Commands handed to a game, by how.";
     COMMANDS_EXPIRED: Kind::Counter, "jimbot_mcp_commands_expired_total" / 1, NONE, None,
         "Commands that no game fetched in time.";
     COMMANDS_REFUSED: Kind::Counter, "jimbot_mcp_commands_refused_total" / 1,
-        &["reason=\"invalid\"", "reason=\"no_session\"", "reason=\"several_sessions\"", "reason=\"mailbox_full\"",
-          "reason=\"log_full\""], None,
+        Labels { name: "reason", values: &["invalid", "no_session", "several_sessions", "mailbox_full", "log_full"] }, None,
         "Commands refused, by reason.";
     COMMANDS_WAITING: Kind::Gauge, "jimbot_mcp_commands_waiting" / 1, NONE, None,
         "Commands waiting to be fetched.";
@@ -213,7 +227,7 @@ families! {
         "Sequence that the next event gets.";
     LOG_GENERATION: Kind::Gauge, "jimbot_mcp_log_generation" / 1, NONE, None,
         "How often a service has taken this log over.";
-    READERS: Kind::Gauge, "jimbot_mcp_readers" / 1, &["guarantee=\"lossy\"", "guarantee=\"reliable\""], None,
+    READERS: Kind::Gauge, "jimbot_mcp_readers" / 1, Labels { name: "guarantee", values: &["lossy", "reliable"] }, None,
         "Readers that are registered and alive, by guarantee.";
     READER_LAG_EVENTS: Kind::Gauge, "jimbot_mcp_reader_lag_events_max" / 1, NONE, None,
         "Committed events that the reader furthest behind has not read.";

@@ -43,8 +43,9 @@ fn family_text(
     let _ = writeln!(text, "# HELP {name} {}\n# TYPE {name} {kind}", family.help);
     match family.kind {
         Kind::Counter | Kind::Gauge => {
-            for (i, labels) in family.labels.iter().enumerate() {
-                let _ = writeln!(text, "{} {}", series(name, labels), scaled(value(i), divisor));
+            for (i, label) in family.labels.values.iter().enumerate() {
+                let series = series(name, family.labels.name, label);
+                let _ = writeln!(text, "{series} {}", scaled(value(i), divisor));
             }
         }
         Kind::Histogram(bounds) => {
@@ -64,8 +65,8 @@ fn family_text(
     }
 }
 
-pub(super) fn series(name: &str, labels: &str) -> String {
-    if labels.is_empty() { name.to_owned() } else { format!("{name}{{{labels}}}") }
+pub(super) fn series(name: &str, label: &str, value: &str) -> String {
+    if label.is_empty() { name.to_owned() } else { format!("{name}{{{label}=\"{value}\"}}") }
 }
 
 /// `value / divisor` in the shortest form that reads back as the same number.

@@ -240,6 +240,15 @@ impl Sessions {
         }
     }
 
+    /// Notes the name and version that a session's heartbeat tells.
+    pub fn name_version(&mut self, reference: SessionRef, name: &[u8]) {
+        if let Some(session) = self.get_mut(reference) {
+            session.has_version = true;
+            session.agent.clear();
+            shown(&mut session.agent, name);
+        }
+    }
+
     /// A connection test came: a new session of the same sender, unless this very test was sent before.
     pub fn connection_test(
         &mut self,

@@ -47,6 +47,8 @@ pub struct Session {
     pub game_id: String,
     /// The sender's User-Agent, or what else it called itself.
     pub agent: String,
+    /// Whether a heartbeat has told its version.
+    pub has_version: bool,
     /// The connection that brings its events, while it is open.
     pub connection: Option<u64>,
     /// Whether that connection has brought a second request, and so is kept alive and the session's own.
@@ -80,6 +82,7 @@ impl Session {
             game_key,
             game_id: String::new(),
             agent: String::new(),
+            has_version: false,
             connection: None,
             is_connection_kept: false,
             heard: now,

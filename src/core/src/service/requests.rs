@@ -1,0 +1,211 @@
+//! What is done with requests and messages.
+
+use crate::convert::BodyForm;
+use crate::http::{Refusal, Response, Status};
+use crate::limits;
+use crate::log::EventLog;
+use crate::metrics::names::{self, endpoint, transport};
+use crate::service::answers;
+use crate::service::budget::Budget;
+use crate::service::intake::{Cursor, Origin, Progress, Task, Totals};
+use crate::service::routes::{self, Content, Route};
+use crate::service::slots::ConnId;
+use crate::service::{NotReady, Service};
+use crate::session::Speaker;
+use crate::time::Now;
+
+const UNSUPPORTED: Refusal<'static> = Refusal::new(
+    Status::UNSUPPORTED_MEDIA_TYPE,
+    "Content-Type",
+    "events are JSON or Protocol Buffers",
+    "send application/json, application/x-ndjson or application/x-protobuf",
+);
+
+impl<L: EventLog> Service<L> {
+    /// Answers the request in hand, or begins to read its body.
+    pub(super) fn request(&mut self, id: ConnId, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let request = conn.machine.request();
+        let route = routes::find(request.method(), request.path());
+        let label = route.map_or(endpoint::OTHER, Route::label);
+        names::HTTP_REQUESTS.add(self.intake.log.counters(), label, 1);
+        match route {
+            Err(refusal) => self.refuse(id, &refusal, now),
+            Ok(Route::WebSocketOnly) => self.refuse(id, &Refusal::upgrade_required(), now),
+            Ok(Route::Events) => self.begin_body(id, BodyForm::Events, now),
+            Ok(Route::Batch) => self.begin_body(id, BodyForm::Batch, now),
+            Ok(Route::Commands) => self.post_command(id, now),
+            Ok(Route::Poll) => self.poll(id, now),
+            Ok(Route::Health) => {
+                let text = self.health(now);
+                self.respond(id, &Response::json(text.as_bytes()), now);
+            }
+            Ok(Route::Alive) => self.respond(id, &Response::text(b"ok\n"), now),
+            Ok(Route::Ready) => {
+                let (status, text): (_, &[u8]) = match self.ready() {
+                    Ok(()) => (Status::OK, b"ready\n"),
+                    Err(NotReady::Draining) => (Status::SERVICE_UNAVAILABLE, b"draining\n"),
+                    Err(NotReady::LogFull) => (Status::SERVICE_UNAVAILABLE, b"log full\n"),
+                };
+                self.respond(id, &Response::new(status, "text/plain", text), now);
+            }
+            Ok(Route::Metrics) => {
+                let text = self.metrics(now);
+                const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+                self.respond(id, &Response::new(Status::OK, TYPE, text.as_bytes()), now);
+            }
+            Ok(Route::Readers) => {
+                let text = self.readers();
+                self.respond(id, &Response::json(text.as_bytes()), now);
+            }
+        }
+    }
+
+    fn begin_body(&mut self, id: ConnId, form: BodyForm, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let request = conn.machine.request();
+        let is_lenient = request.lenient();
+        let cursor = match routes::content(request.media_type()) {
+            Content::Protobuf => Cursor::binary(),
+            Content::Other if !is_lenient => {
+                self.refuse(id, &UNSUPPORTED, now);
+                return;
+            }
+            _ => Cursor::json(form, conn.machine.body().len(), conn.machine.body_length()),
+        };
+        // A connection that has its session needs no other mark of its sender.
+        let agent = match conn.session {
+            Some(_) => 0,
+            None => self.intake.sessions.hash(&[request.user_agent().as_bytes()]),
+        };
+        let bytes = conn.machine.body().len() as u64;
+        conn.task = Some(Task {
+            cursor,
+            is_lenient,
+            transport: transport::HTTP,
+            speaker: Speaker {
+                connection: id.to_bits(),
+                is_websocket: false,
+                address: conn.address,
+                agent,
+                requests_before: conn.requests - 1,
+            },
+            session: conn.session,
+            totals: Totals::default(),
+            is_clock_judged: false,
+            was_deferred: false,
+        });
+        names::INPUT_BYTES.add(self.intake.log.counters(), 0, bytes);
+    }
+
+    /// Begins to read the message in hand.
+    pub(super) fn message(&mut self, id: ConnId, is_binary: bool) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let length = conn.machine.body().len();
+        let cursor = if is_binary {
+            Cursor::binary()
+        } else {
+            Cursor::json(BodyForm::Message, length, length as u64)
+        };
+        conn.task = Some(Task {
+            cursor,
+            is_lenient: self.shared.config.is_lenient(&conn.agent),
+            transport: transport::WEBSOCKET,
+            speaker: Speaker {
+                connection: id.to_bits(),
+                is_websocket: true,
+                address: conn.address,
+                agent: 0,
+                requests_before: conn.requests,
+            },
+            session: conn.session,
+            totals: Totals::default(),
+            is_clock_judged: false,
+            was_deferred: false,
+        });
+        let cells = self.intake.log.counters();
+        names::WEBSOCKET_MESSAGES.add(cells, usize::from(is_binary), 1);
+        names::INPUT_BYTES.add(cells, 0, length as u64);
+    }
+
+    /// Goes on with the body in hand.
+    pub(super) fn read_on(&mut self, id: ConnId, budget: &mut Budget<'_>, now: Now) -> Progress {
+        let Some(conn) = self.conns.get_mut(id) else { return Progress::Done };
+        let Some(task) = &mut conn.task else { return Progress::Done };
+        let origin = if conn.is_websocket {
+            Origin { path: "", content_type: "", user_agent: &conn.agent }
+        } else {
+            let request = conn.machine.request();
+            Origin {
+                path: request.path(),
+                content_type: request.content_type(),
+                user_agent: request.user_agent(),
+            }
+        };
+        let progress = self.intake.read(task, conn.machine.body(), origin, budget, now);
+        if progress == Progress::Suspended && !task.was_deferred {
+            task.was_deferred = true;
+            names::BODIES_DEFERRED.add(self.intake.log.counters(), 0, 1);
+        }
+        progress
+    }
+
+    /// The body in hand was read: its sender is told. What must not wait is made visible first.
+    pub(super) fn finish(&mut self, id: ConnId, now: Now) {
+        if self.intake.batching.has_urgent() {
+            self.intake.commit(crate::batching::Cause::Urgent, now);
+        }
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        let Some(task) = conn.task.take() else { return };
+        conn.held_since = None;
+        conn.session = task.session;
+        let totals = &task.totals;
+        let text = &mut self.answers.text;
+        text.clear();
+        if conn.is_websocket {
+            conn.machine.done(now.mono_ns);
+            if totals.refused > 0
+                && conn.machine.output().len() < limits::WEBSOCKET_REFUSAL_BACKLOG_BYTES
+            {
+                text.extend_from_slice(b"{\"refused\":");
+                answers::write_refusals(text, totals);
+                text.push(b'}');
+                let text = String::from_utf8_lossy(text);
+                conn.machine.send_text(&mut self.shared, &text, now.mono_ns);
+            }
+            let kept = totals.stored + totals.repeated;
+            if kept > 0 {
+                // Where all are repeats, the newest sequence still says that everything sent is stored up to it.
+                let sequence = match totals.stored {
+                    0 => self.intake.log.next_sequence() - 1,
+                    _ => totals.last_sequence,
+                };
+                conn.machine.ack(&mut self.shared, kept, sequence, now.mono_ns);
+            }
+            return;
+        }
+        let is_plain = totals.repeated + totals.refused + totals.unreadable == 0;
+        let status = answers::status(totals, task.is_lenient);
+        if totals.stored == 1 && is_plain {
+            let prepared = &self.answers.one_stored;
+            conn.machine.respond_prepared(&mut self.shared, prepared, now.mono_ns);
+        } else {
+            answers::write_totals(text, totals);
+            let response = Response::new(status, "application/json", text);
+            conn.machine.respond(&mut self.shared, &response, now.mono_ns);
+        }
+        self.count_response(status);
+    }
+
+    pub(super) fn respond(&mut self, id: ConnId, response: &Response<'_>, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.machine.respond(&mut self.shared, response, now.mono_ns);
+        self.count_response(response.status);
+    }
+
+    pub(super) fn refuse(&mut self, id: ConnId, refusal: &Refusal<'_>, now: Now) {
+        let Some(conn) = self.conns.get_mut(id) else { return };
+        conn.machine.refuse(&mut self.shared, refusal, now.mono_ns);
+        self.count_response(refusal.status);
+    }
+}
