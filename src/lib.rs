@@ -1,7 +1,9 @@
 //! The JimBot MCP service and its tools.
 
+pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod journal;
 pub mod logging;
 pub mod simulate;
 pub mod tail;

@@ -1,0 +1,5 @@
+//! The Event Bus through its public surface: its stores, its server, its clients, and what goes wrong.
+
+mod conformance;
+mod damage;
+mod support;

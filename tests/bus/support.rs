@@ -1,0 +1,120 @@
+//! Events, stores and clocks for the tests of the bus.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jimbot_core::time::Now;
+use jimbot_mcp::bus::publishers::Publisher;
+use jimbot_mcp::bus::scan;
+use jimbot_mcp::bus::store::{Append, Clock, Page, Span, Store, system_clock};
+use jimbot_proto::events::v1::{AckLevel, Event, EventBatch, EventType, HeartbeatEvent, event};
+use prost::Message;
+
+/// An event of a log.
+pub(crate) fn event(log_epoch: u64, sequence: u64) -> Event {
+    Event {
+        log_epoch,
+        sequence,
+        r#type: EventType::Heartbeat as i32,
+        event_id: Some(format!("e-{sequence}")),
+        payload: Some(event::Payload::Heartbeat(HeartbeatEvent::default())),
+        ..Default::default()
+    }
+}
+
+/// A serialised batch of events `first..=last` of a log.
+pub(crate) fn batch(log_epoch: u64, first: u64, last: u64) -> Vec<u8> {
+    EventBatch { events: (first..=last).map(|n| event(log_epoch, n)).collect() }.encode_to_vec()
+}
+
+/// An append of events `first..=last` of a log.
+pub(crate) fn append(log_epoch: u64, first: u64, last: u64) -> Append {
+    let payload = batch(log_epoch, first, last);
+    let span = Span {
+        publisher: Publisher::Log(log_epoch),
+        first,
+        count: (last - first + 1) as u32,
+        bytes: 0..payload.len(),
+    };
+    Append { payload: payload.into(), spans: vec![span], topic: None, level: AckLevel::Unspecified }
+}
+
+/// Epoch and sequence of every event from `from` to the end, with its position, and what was told to be lost.
+pub(crate) async fn read_all(
+    store: &dyn Store,
+    from: u64,
+) -> (Vec<(u64, u64, u64)>, Vec<(u64, u64)>) {
+    let mut reader = store.reader();
+    let (mut events, mut lost) = (Vec::new(), Vec::new());
+    let mut at = from;
+    loop {
+        let page = reader.read(at, 10_000).await.unwrap();
+        assert!(page.next >= at);
+        if let Some(gone) = page.lost {
+            lost.push((gone.first, gone.next));
+        }
+        if page.runs.is_empty() {
+            return (events, lost);
+        }
+        at = page.next;
+        events.extend(identities(&page).into_iter().filter(|event| event.2 >= from));
+    }
+}
+
+/// Epoch, sequence and position of a page's events.
+pub(crate) fn identities(page: &Page) -> Vec<(u64, u64, u64)> {
+    let mut events = Vec::new();
+    for run in &page.runs {
+        let mut position = run.first;
+        for element in scan::elements(&run.elements) {
+            let fields = scan::fields(element.unwrap().event).unwrap();
+            events.push((fields.log_epoch, fields.sequence, position));
+            position += 1;
+        }
+        assert_eq!(position, run.next(), "a run says how many events it has");
+    }
+    events
+}
+
+/// A clock that runs like the host's, and can be set forwards and back.
+#[derive(Clone)]
+pub(crate) struct MovableClock {
+    host: Clock,
+    mono_ns: Arc<AtomicU64>,
+    unix_offset_ns: Arc<Mutex<i64>>,
+}
+
+impl MovableClock {
+    pub(crate) fn new() -> MovableClock {
+        MovableClock {
+            host: system_clock(),
+            mono_ns: Arc::default(),
+            unix_offset_ns: Arc::default(),
+        }
+    }
+
+    /// Lets time pass, on both clocks.
+    pub(crate) fn pass(&self, ns: u64) {
+        self.mono_ns.fetch_add(ns, Ordering::Relaxed);
+        self.set_by(i64::try_from(ns).unwrap());
+    }
+
+    /// Someone sets the wall clock.
+    pub(crate) fn set_by(&self, ns: i64) {
+        *self.unix_offset_ns.lock().unwrap() += ns;
+    }
+
+    pub(crate) fn now(&self) -> Now {
+        let host = (self.host)();
+        let offset = *self.unix_offset_ns.lock().unwrap();
+        Now {
+            mono_ns: host.mono_ns + self.mono_ns.load(Ordering::Relaxed),
+            unix_ns: host.unix_ns.saturating_add_signed(offset),
+        }
+    }
+
+    pub(crate) fn clock(&self) -> Clock {
+        let this = self.clone();
+        Arc::new(move || this.now())
+    }
+}
