@@ -10,4 +10,5 @@ mod harness;
 mod restart;
 mod sessions;
 mod shutdown;
+mod simulation;
 mod websocket;
