@@ -453,7 +453,7 @@ fn required_keys(event: &MessageDescriptor, rows: &[Row]) -> String {
         ("type".to_owned(), ALL_DIALECTS, REJECT),
         ("timestamp".to_owned(), OLD_CLIENTS, REJECT),
     ];
-    for field in event.fields() {
+    for field in event.fields().filter(|field| !matches!(field.name(), "type" | "producer_time")) {
         let Some(rule) = option(&field, "rule") else { continue };
         let rule = rule.as_message().expect("a rule is a message");
         let Some(Value::List(list)) = rule.get_field_by_name("required_in").map(|v| v.into_owned())

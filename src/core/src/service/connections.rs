@@ -40,6 +40,9 @@ pub(super) struct Conn {
     pub(super) task: Option<Task>,
     /// When its body began to wait for room in a full log.
     pub(super) held_since: Option<u64>,
+    /// Whether its WebSocket was closed because the log stayed full: what still comes would stand before what was
+    /// turned away, so it is dropped, and never acknowledged.
+    pub(super) is_turned_away: bool,
     timer: Option<(TimerKey, u64)>,
     is_changed: bool,
     is_ready: bool,
@@ -92,6 +95,7 @@ impl<L: EventLog> Service<L> {
             agent: String::new(),
             task: None,
             held_since: None,
+            is_turned_away: false,
             timer: None,
             is_changed: false,
             is_ready: false,
@@ -258,9 +262,10 @@ impl<L: EventLog> Service<L> {
                     self.request(id, now);
                 }
                 Some(Incoming::Upgrade) => self.upgrade(id, now),
-                Some(Incoming::Message { binary }) => {
-                    self.message(id, binary);
+                Some(Incoming::Message { .. }) if conn.is_turned_away => {
+                    conn.machine.done(now.mono_ns);
                 }
+                Some(Incoming::Message { binary }) => self.message(id, binary),
             }
         }
     }

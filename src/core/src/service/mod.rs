@@ -320,6 +320,7 @@ impl<L: EventLog> Service<L> {
         names::FULL_REFUSED.add(cells, 0, 1);
         if conn.is_websocket {
             names::WEBSOCKET_CLOSES.add(cells, 0, 1);
+            conn.is_turned_away = true;
             conn.machine.done(now.mono_ns);
             let reason = "the log is full; send what was not acknowledged again later";
             conn.machine.close(&mut self.shared, CloseCode::TryAgain, reason, now.mono_ns);

@@ -10,32 +10,32 @@ use prost::Message;
 
 /// An answer as a client reads it.
 #[derive(Debug, PartialEq)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(": ")?;
             key.eq_ignore_ascii_case(name).then_some(value)
         })
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
     }
 }
 
-pub struct Harness {
-    pub service: Service<MemoryLog>,
-    pub now: Now,
-    pub notices: Vec<Notice>,
+pub(crate) struct Harness {
+    pub(crate) service: Service<MemoryLog>,
+    pub(crate) now: Now,
+    pub(crate) notices: Vec<Notice>,
 }
 
-pub fn config() -> ServiceConfig {
+pub(crate) fn config() -> ServiceConfig {
     ServiceConfig {
         repeats_events: 1 << 12,
         sessions: 256,
@@ -43,30 +43,30 @@ pub fn config() -> ServiceConfig {
     }
 }
 
-pub fn start() -> Now {
+pub(crate) fn start() -> Now {
     Now { mono_ns: 1_000 * SECOND, unix_ns: 1_780_000_000 * SECOND }
 }
 
 impl Harness {
-    pub fn new() -> Harness {
+    pub(crate) fn new() -> Harness {
         Harness::with(config(), MemoryLog::new(MemoryLogOptions::default()))
     }
 
-    pub fn with(config: ServiceConfig, log: MemoryLog) -> Harness {
+    pub(crate) fn with(config: ServiceConfig, log: MemoryLog) -> Harness {
         let now = start();
         Harness { service: Service::new(config, log, now), now, notices: Vec::new() }
     }
 
-    pub fn connect(&mut self) -> ConnId {
+    pub(crate) fn connect(&mut self) -> ConnId {
         self.connect_from([127, 0, 0, 1])
     }
 
-    pub fn connect_from(&mut self, address: [u8; 4]) -> ConnId {
+    pub(crate) fn connect_from(&mut self, address: [u8; 4]) -> ConnId {
         self.service.accept(Peer::Address(address.into()), self.now).expect("a place is free")
     }
 
     /// Hands bytes over as far as the service reads; returns how many it took.
-    pub fn send(&mut self, id: ConnId, mut bytes: &[u8]) -> usize {
+    pub(crate) fn send(&mut self, id: ConnId, mut bytes: &[u8]) -> usize {
         let mut sent = 0;
         while !bytes.is_empty() {
             let space = self.service.read_space(id, self.now);
@@ -85,7 +85,7 @@ impl Harness {
     }
 
     /// Takes what the service wants to send to a client, and does what it wants then.
-    pub fn receive(&mut self, id: ConnId) -> Vec<u8> {
+    pub(crate) fn receive(&mut self, id: ConnId) -> Vec<u8> {
         let mut received = Vec::new();
         loop {
             let output = self.service.output(id);
@@ -103,7 +103,7 @@ impl Harness {
     }
 
     /// One turn of the shell.
-    pub fn turn(&mut self) {
+    pub(crate) fn turn(&mut self) {
         let now = self.now;
         while self.service.work(|| now) {}
         self.service.on_time(now);
@@ -119,7 +119,7 @@ impl Harness {
     }
 
     /// Lets time pass, with turns at every deadline.
-    pub fn wait_ms(&mut self, ms: u64) {
+    pub(crate) fn wait_ms(&mut self, ms: u64) {
         let end = self.now.plus(ms * MILLISECOND);
         loop {
             self.turn();
@@ -134,7 +134,7 @@ impl Harness {
     }
 
     /// Sends a request and reads its answer.
-    pub fn request(&mut self, id: ConnId, request: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn request(&mut self, id: ConnId, request: impl AsRef<[u8]>) -> Answer {
         self.send(id, request.as_ref());
         self.turn();
         let bytes = self.receive(id);
@@ -142,7 +142,7 @@ impl Harness {
         parse(&bytes)
     }
 
-    pub fn post(&mut self, path: &str, body: impl AsRef<[u8]>) -> Answer {
+    pub(crate) fn post(&mut self, path: &str, body: impl AsRef<[u8]>) -> Answer {
         let id = self.connect();
         let answer = self.request(id, post(path, "", body));
         self.service.peer_closed(id, self.now);
@@ -150,7 +150,7 @@ impl Harness {
         answer
     }
 
-    pub fn get(&mut self, path: &str) -> Answer {
+    pub(crate) fn get(&mut self, path: &str) -> Answer {
         let id = self.connect();
         let answer = self.request(id, format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         self.service.peer_closed(id, self.now);
@@ -158,7 +158,7 @@ impl Harness {
         answer
     }
 
-    pub fn stored(&self) -> Vec<(IndexEntry, Event)> {
+    pub(crate) fn stored(&self) -> Vec<(IndexEntry, Event)> {
         let mut events = Vec::new();
         self.service.log().for_each_event(|entry, bytes| {
             let event = Event::decode(bytes).expect("stored events parse");
@@ -171,7 +171,7 @@ impl Harness {
 }
 
 /// A POST with these extra header lines.
-pub fn post(path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn post(path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost:8080\r\nContent-Type: application/json\r\n{headers}Content-Length: {}\r\n\r\n",
@@ -181,11 +181,11 @@ pub fn post(path: &str, headers: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
 }
 
 /// A POST as the mod sends it.
-pub fn mod_post(path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn mod_post(path: &str, body: impl AsRef<[u8]>) -> Vec<u8> {
     post(path, "User-Agent: BalatroMCP/1.0\r\n", body)
 }
 
-pub fn parse(bytes: &[u8]) -> Answer {
+pub(crate) fn parse(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes).into_owned();
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status");
@@ -193,20 +193,20 @@ pub fn parse(bytes: &[u8]) -> Answer {
 }
 
 /// An event of the mod's dialect.
-pub fn event(id: &str, time: f64) -> String {
+pub(crate) fn event(id: &str, time: f64) -> String {
     format!(
         r#"{{"type":"MONEY_CHANGED","source":"BalatroMCP","timestamp":{time},"event_id":"{id}","version":1,"payload":{{"old_value":1,"new_value":2,"difference":1}}}}"#
     )
 }
 
 /// A state with a game id.
-pub fn state(id: &str, time: f64, game: &str) -> String {
+pub(crate) fn state(id: &str, time: f64, game: &str) -> String {
     format!(
         r#"{{"type":"GAME_STATE","source":"BalatroMCP","timestamp":{time},"event_id":"{id}","version":1,"payload":{{"in_game":true,"game_id":"{game}","ante":1}}}}"#
     )
 }
 
-pub fn batch(events: &[String]) -> String {
+pub(crate) fn batch(events: &[String]) -> String {
     format!(
         r#"{{"batch_id":"b","source":"BalatroMCP","timestamp":1780000000000,"events":[{}]}}"#,
         events.join(",")
@@ -214,7 +214,7 @@ pub fn batch(events: &[String]) -> String {
 }
 
 /// The request that opens a WebSocket.
-pub fn upgrade(target: &str, headers: &str) -> String {
+pub(crate) fn upgrade(target: &str, headers: &str) -> String {
     format!(
         "GET {target} HTTP/1.1\r\nHost: localhost:8765\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{headers}\r\n"
@@ -222,7 +222,7 @@ pub fn upgrade(target: &str, headers: &str) -> String {
 }
 
 /// A client's frame: final, masked with zeros.
-pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![0x80 | opcode];
     match payload.len() {
         length @ 0..126 => frame.push(0x80 | length as u8),
@@ -240,12 +240,12 @@ pub fn frame(opcode: u8, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-pub fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn text(payload: impl AsRef<[u8]>) -> Vec<u8> {
     frame(1, payload.as_ref())
 }
 
 /// The server's frames: opcode and payload.
-pub fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+pub(crate) fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();
     while let [first, second, rest @ ..] = bytes {
         let (length, rest) = match second {
@@ -260,20 +260,20 @@ pub fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
 }
 
 /// The server's text messages.
-pub fn texts(bytes: &[u8]) -> Vec<String> {
+pub(crate) fn texts(bytes: &[u8]) -> Vec<String> {
     let is_text = |(opcode, payload)| (opcode == 1).then(|| String::from_utf8(payload).unwrap());
     frames(bytes).into_iter().filter_map(is_text).collect()
 }
 
 /// The code of the server's close frame.
-pub fn close_code(bytes: &[u8]) -> Option<u16> {
+pub(crate) fn close_code(bytes: &[u8]) -> Option<u16> {
     let close = frames(bytes).into_iter().find(|(opcode, _)| *opcode == 8)?;
     Some(u16::from_be_bytes([close.1[0], close.1[1]]))
 }
 
 impl Harness {
     /// Opens a WebSocket.
-    pub fn websocket(&mut self, target: &str) -> ConnId {
+    pub(crate) fn websocket(&mut self, target: &str) -> ConnId {
         let id = self.connect();
         let answer = self.request(id, upgrade(target, ""));
         assert_eq!(answer.status, 101, "{}", answer.head);
@@ -281,7 +281,7 @@ impl Harness {
     }
 
     /// Sends a frame and reads what comes back.
-    pub fn say(&mut self, id: ConnId, frame: impl AsRef<[u8]>) -> Vec<u8> {
+    pub(crate) fn say(&mut self, id: ConnId, frame: impl AsRef<[u8]>) -> Vec<u8> {
         self.send(id, frame.as_ref());
         self.turn();
         let received = self.receive(id);
@@ -290,7 +290,7 @@ impl Harness {
     }
 
     /// The peer ends its direction; the connection is over soon.
-    pub fn hang_up(&mut self, id: ConnId) {
+    pub(crate) fn hang_up(&mut self, id: ConnId) {
         self.service.peer_closed(id, self.now);
         self.receive(id);
         self.turn();

@@ -162,7 +162,8 @@ impl Client {
                 (_, 200) => {
                     let json = answer.json();
                     assert_eq!(json["status"], "ok", "{answer:?}");
-                    let count = json["stored"].as_u64().unwrap() + json["repeated"].as_u64().unwrap();
+                    let count =
+                        json["stored"].as_u64().unwrap() + json["repeated"].as_u64().unwrap();
                     self.acknowledge(count as usize);
                     let keeps = !matches!(self.dialect, Dialect::Mod { keeps: false });
                     if !keeps || answer.header("Connection") == Some("close") {
@@ -397,7 +398,8 @@ fn every_acknowledged_event_is_in_the_log_once_and_in_order() {
     let (mut steps, mut kills) = (0, 0);
     for seed in seeds.clone() {
         let played = std::panic::catch_unwind(|| play(seed));
-        let (s, k) = played.unwrap_or_else(|_| panic!("failed: play it again with JIMBOT_SEED={seed}"));
+        let (s, k) =
+            played.unwrap_or_else(|_| panic!("failed: play it again with JIMBOT_SEED={seed}"));
         steps += s;
         kills += k;
     }
