@@ -192,19 +192,19 @@ impl Batch {
         self.chosen.as_ref().map_or(self.entries, |chosen| chosen.len())
     }
 
-    /// Entries of the index in `bytes()`.
+    /// Entries of the index in `buffer()`.
     #[getter]
     fn entries(&self) -> usize {
         self.entries
     }
 
-    /// Bytes of the payload, which is at the beginning of `bytes()`.
+    /// Bytes of the payload, which is at the beginning of `buffer()`.
     #[getter]
     fn payload_bytes(&self) -> usize {
         self.payload_bytes
     }
 
-    /// Where in `bytes()` the index begins.
+    /// Where in `buffer()` the index begins.
     #[getter]
     fn index_offset(&self) -> usize {
         index_offset(self.payload_bytes)
@@ -217,7 +217,7 @@ impl Batch {
     }
 
     /// Payload, padding and index as an object with a buffer.
-    fn bytes(&self) -> FrameBytes {
+    fn buffer(&self) -> FrameBytes {
         FrameBytes::new(self.pin.clone())
     }
 

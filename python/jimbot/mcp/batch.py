@@ -75,13 +75,14 @@ class Batch:
         chosen = native.chosen_index()
         if chosen is not None:
             return np.frombuffer(chosen, dtype=INDEX_DTYPE)
-        return np.frombuffer(native.bytes(), dtype=INDEX_DTYPE, count=native.entries, offset=native.index_offset)
+        view = memoryview(native.buffer())
+        return np.frombuffer(view, dtype=INDEX_DTYPE, count=native.entries, offset=native.index_offset)
 
     @property
     def payload(self) -> memoryview:
         """The bytes of the batch's ``jimbot.events.v1.EventBatch``, read-only: a view of the log."""
         native = self._native
-        return memoryview(native.bytes())[: native.payload_bytes]
+        return memoryview(native.buffer())[: native.payload_bytes]
 
     def events(self) -> Iterator[Event]:
         """The events as protobuf messages, each parsed when it is asked for.
@@ -134,5 +135,5 @@ class Batch:
         return _from_parts, (self._native.copy().parts(),)
 
 
-def _from_parts(parts: _native.Parts) -> Batch:
+def _from_parts(parts: _native._Parts) -> Batch:
     return Batch(_native.Batch.from_parts(parts))

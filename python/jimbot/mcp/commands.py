@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
-import urllib.error
-import urllib.parse
-import urllib.request
 from typing import Any
 
-from jimbot.mcp.endpoints import service_url
+from jimbot.mcp.endpoints import connect, service_url
 from jimbot.mcp.reader import DEFAULT_DIRECTORY
+
+TOKEN_VARIABLE = "JIMBOT_MCP_TOKEN"
 
 
 class CommandRefused(Exception):
     """The service did not take the command.
 
-    ``status`` is the HTTP status (409: several games are connected and none was named; ``answer`` lists them),
-    ``answer`` the service's JSON answer, or its text.
+    ``status`` is the HTTP status (409: several games are connected and none was named), ``answer`` the service's
+    JSON answer, which says why and lists what there is, or its text.
     """
 
     def __init__(self, message: str, status: int, answer: Any) -> None:
@@ -48,43 +48,37 @@ def send_command(
 
     :param action: what the game shall do, as the mod names it.
     :param params: its parameters; keyword arguments are added to them.
-    :param session: the session of the game (``session`` in ``batch.index``); needed while several are connected.
-    :param url: of the service, such as ``http://127.0.0.1:8080``; else the one that serves the log in ``path``.
+    :param session: the game's session, as ``batch.index["session"]`` or an event has it; needed while several games
+        are connected.
+    :param url: of the service, ``http://HOST:PORT`` or ``unix:PATH``; else the one that serves the log in ``path``.
     :param token: bearer token, where the service asks for one; else the environment's ``JIMBOT_MCP_TOKEN``.
     :returns: the service's answer.
 
     Raises :class:`CommandRefused` and :class:`ServiceUnreachable`, each saying what to do.
     """
-    base = service_url(path) if url is None else url
-    target = urllib.parse.urlsplit(base)
-    if target.scheme not in ("http", "https") or not target.netloc:
-        raise ValueError(f"url is like http://127.0.0.1:8080, not {base!r}")
+    address = service_url(path) if url is None else url
     body: dict[str, Any] = {"type": action, "payload": {**(params or {}), **more_params}}
     if session is not None:
-        body["session"] = session
+        body["session"] = session if isinstance(session, str) else f"{int(session):016x}"
     headers = {"Content-Type": "application/json", "Accept": "application/json"}
-    token = token if token is not None else os.environ.get("JIMBOT_MCP_TOKEN")
+    token = token if token is not None else os.environ.get(TOKEN_VARIABLE)
     if token:
         headers["Authorization"] = f"Bearer {token}"
-    request = urllib.request.Request(
-        base.rstrip("/") + "/api/v1/commands", data=json.dumps(body).encode(), headers=headers, method="POST"
-    )
-    # Straight to the service: a proxy of the environment has no business between two programs of one host.
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    connection = connect(address, timeout)
     try:
-        with opener.open(request, timeout=timeout) as response:
-            answer = _decoded(response.read())
-            return answer if isinstance(answer, dict) else {"answer": answer}
-    except urllib.error.HTTPError as error:
-        with error:
-            answer = _decoded(error.read())
-        raise CommandRefused(_reason(action, error.code, answer), error.code, answer) from None
-    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
-        reason = getattr(error, "reason", error)
+        connection.request("POST", "/api/v1/commands", json.dumps(body), headers)
+        response = connection.getresponse()
+        status, answer = response.status, _decoded(response.read())
+    except (OSError, http.client.HTTPException) as error:
         raise ServiceUnreachable(
-            f"no service answers at {base} ({reason}): start one with "
+            f"no service answers at {address} ({error!r}): start one with "
             "'python -m jimbot.mcp.server --port 8080', or name its address with url="
         ) from error
+    finally:
+        connection.close()
+    if not 200 <= status < 300:
+        raise CommandRefused(f"the service refused {action!r} with status {status}: {_reason(answer)}", status, answer)
+    return answer if isinstance(answer, dict) else {"answer": answer}
 
 
 def _decoded(body: bytes) -> Any:
@@ -94,10 +88,9 @@ def _decoded(body: bytes) -> Any:
         return body.decode("utf-8", "replace")
 
 
-def _reason(action: str, status: int, answer: Any) -> str:
-    said: Any = answer
-    if isinstance(answer, dict):
-        said = answer.get("error", answer)
-        if isinstance(said, dict):
-            said = said.get("reason") or said.get("message") or said
-    return f"the service refused {action!r} with status {status}: {said}"
+def _reason(answer: Any) -> Any:
+    """What people are to be told of an error's JSON body; all of it where it has no such part."""
+    if not isinstance(answer, dict):
+        return answer
+    said = [answer[part] for part in ("field", "error", "reason", "message", "hint") if isinstance(answer.get(part), str)]
+    return ": ".join(said) if said else json.dumps(answer)

@@ -2,31 +2,51 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import os
+import socket
+import urllib.parse
 from pathlib import Path
-from typing import Any
 
 FILE = "endpoints.json"
 DEFAULT_URL = "http://127.0.0.1:8080"
 
+# A wildcard address is one to bind to; to connect, it is this host.
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
+
 
 def service_url(path: str | os.PathLike[str]) -> str:
-    """The HTTP address of the service whose shared-memory directory is ``path``; its default one where the
-    directory does not tell."""
+    """The first address of the service whose shared-memory directory is ``path``, as ``http://HOST:PORT`` or
+    ``unix:PATH``; the default one where the directory does not tell."""
     try:
-        addresses = _addresses(json.loads((Path(path) / FILE).read_bytes()))
-    except (OSError, ValueError):
+        address = json.loads((Path(path) / FILE).read_bytes())["listen"][0]
+    except (OSError, ValueError, LookupError, TypeError):
         return DEFAULT_URL
-    # A wildcard address is one to bind to; to connect, it is this host.
-    for address in addresses:
-        host, _, port = address.rpartition(":")
-        if port.isdigit() and host:
-            host = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}.get(host, host)
-            return f"http://{host}:{port}"
-    return DEFAULT_URL
+    if str(address).startswith("unix:"):
+        return str(address)
+    host, _, port = str(address).rpartition(":")
+    return f"http://{_WILDCARDS.get(host, host)}:{port}"
 
 
-def _addresses(told: Any) -> list[str]:
-    listed = told.get("listen", []) if isinstance(told, dict) else []
-    return [address for address in listed if isinstance(address, str) and not address.startswith("unix:")]
+def connect(url: str, timeout: float) -> http.client.HTTPConnection:
+    """A connection to ``http://HOST:PORT``, ``https://HOST:PORT`` or ``unix:PATH``, made when it is used; no proxy of
+    the environment comes between two programs of one host. Raises ``ValueError`` for anything else."""
+    if url.startswith("unix:"):
+        return _UnixConnection(url.removeprefix("unix:"), timeout)
+    target = urllib.parse.urlsplit(url)
+    if target.hostname is None or target.scheme not in ("http", "https") or target.path not in ("", "/"):
+        raise ValueError(f"url is like http://127.0.0.1:8080 or unix:/run/jimbot-mcp.sock, not {url!r}")
+    kind = http.client.HTTPConnection if target.scheme == "http" else http.client.HTTPSConnection
+    return kind(target.hostname, target.port, timeout=timeout)
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
