@@ -348,14 +348,15 @@ fn a_tls_hello_is_told_apart_at_its_first_byte() {
 }
 
 #[test]
-fn a_compressed_body_is_refused_and_passed_over() {
+fn a_compressed_body_is_refused_unread() {
     let mut driver = Driver::new();
     driver.send(
         b"POST /e HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc\
           GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
     );
-    assert_eq!(driver.statuses(), [415, 200]);
-    assert!(driver.take_sent().contains("Accept-Encoding: identity\r\n"));
+    assert_eq!(driver.statuses(), [415]);
+    assert!(driver.take_sent().contains("Accept-Encoding: identity\r\nConnection: close\r\n"));
+    assert!(driver.conn.wants().shut_down);
 }
 
 #[test]

@@ -3,23 +3,35 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A host and, if given, a port.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Authority {
-    pub(super) host: Host,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Authority<'a> {
+    pub(super) host: Host<'a>,
     pub(super) port: Option<u16>,
 }
 
 /// An address or a name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Host {
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Host<'a> {
     Address(IpAddr),
-    /// In lower case, without the root's dot.
-    Name(String),
+    /// A name as it came, to be compared with [`same_name`].
+    Name(&'a str),
 }
 
-impl Authority {
+impl PartialEq for Host<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Host::Address(one), Host::Address(other)) => one == other,
+            (Host::Name(one), Host::Name(other)) => same_name(one, other),
+            _ => false,
+        }
+    }
+}
+
+impl Eq for Host<'_> {}
+
+impl<'a> Authority<'a> {
     /// Reads `host[:port]`; `None` for anything else (user information, paths, empty hosts, ports past 65535).
-    pub(super) fn parse(text: &[u8]) -> Option<Authority> {
+    pub(super) fn parse(text: &'a [u8]) -> Option<Authority<'a>> {
         let text = std::str::from_utf8(text).ok()?;
         if let Some(rest) = text.strip_prefix('[') {
             let (address, port) = rest.split_once(']')?;
@@ -36,7 +48,7 @@ impl Authority {
         };
         let host = match host.parse::<Ipv4Addr>() {
             Ok(address) => Host::Address(address.into()),
-            Err(_) if is_name(host) => Host::Name(normal_name(host)),
+            Err(_) if is_name(host) => Host::Name(host),
             Err(_) => return None,
         };
         Some(Authority { host, port })
@@ -56,9 +68,10 @@ fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'))
 }
 
-/// Names are compared in lower case and without the root's dot.
-pub(super) fn normal_name(name: &str) -> String {
-    name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase()
+/// Whether two names are the same: in any case, with or without the root's dot.
+pub(super) fn same_name(one: &str, other: &str) -> bool {
+    let rootless = |name| str::strip_suffix(name, ".").unwrap_or(name);
+    rootless(one).eq_ignore_ascii_case(rootless(other))
 }
 
 #[cfg(test)]
@@ -67,7 +80,7 @@ mod tests {
 
     #[test]
     fn authorities() {
-        let name = |name: &str, port| Some(Authority { host: Host::Name(name.to_owned()), port });
+        let name = |name: &'static str, port| Some(Authority { host: Host::Name(name), port });
         let address = |address: &str, port| {
             Some(Authority { host: Host::Address(address.parse().unwrap()), port })
         };

@@ -10,7 +10,7 @@ mod token;
 
 use crate::conn::Peer;
 use crate::http::{Field, Refusal, Request, Status};
-use authority::{Authority, Host};
+use authority::{Authority, Host, same_name};
 use ipnet::IpNet;
 use std::net::{IpAddr, SocketAddr};
 use token::Token;
@@ -98,7 +98,7 @@ impl Access {
         Access {
             token: config.token.map(Token::new),
             trusted,
-            host_names: config.host_names.iter().map(|name| authority::normal_name(name)).collect(),
+            host_names: config.host_names,
             ports,
             addresses: config.listeners.iter().map(SocketAddr::ip).collect(),
             usual_hosts,
@@ -159,13 +159,13 @@ impl Access {
         }
         match Authority::parse(host).map(|authority| authority.host) {
             Some(Host::Address(_)) => true,
-            Some(Host::Name(name)) => self.is_own_name(&name),
+            Some(Host::Name(name)) => self.is_own_name(name),
             None => false,
         }
     }
 
     fn is_own_name(&self, name: &str) -> bool {
-        name == "localhost" || self.host_names.iter().any(|own| own == name)
+        same_name(name, "localhost") || self.host_names.iter().any(|own| same_name(name, own))
     }
 
     /// Whether a page of this origin was delivered by us: it names what the request itself was sent to, or another

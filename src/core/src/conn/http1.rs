@@ -170,16 +170,12 @@ impl Connection {
         self.answer_fault(shared, fault, now_ns);
     }
 
-    /// Answers a fault. The connection goes on when the fault leaves the request's end known and all of it is here.
+    /// Answers a fault. The connection goes on when the fault leaves the request's end known and there is no body: one
+    /// that is still to come would have to be read first, only to be dropped.
     pub(super) fn answer_fault(&mut self, shared: &mut Shared, fault: Fault, now_ns: u64) {
         shared.tally.add(Counted::refused(fault.refusal.status));
-        let end = match self.head.framing {
-            Framing::None => Some(self.head.length),
-            Framing::Fixed(length) => usize::try_from(length).ok().map(|n| n + self.head.length),
-            Framing::Chunked => None,
-        };
-        let end = end.filter(|&end| !fault.fatal && end <= self.receive.len());
-        let persistence = self.persistence(end.is_none());
+        let goes_on = !fault.fatal && self.head.framing == Framing::None;
+        let persistence = self.persistence(!goes_on);
         let without_body = self.head.method == Method::Head;
         let mut body = Vec::new();
         fault.refusal.write_body(&mut body);
@@ -188,13 +184,12 @@ impl Connection {
         self.output.write(&mut shared.pool, now_ns, |out, _| {
             response.write(out, persistence, without_body)
         });
-        match (persistence, end) {
-            (Persistence::Keep | Persistence::KeepTold, Some(end)) => {
-                self.receive.consume(end);
-                self.phase = Phase::HEAD;
-                self.phase_ns = now_ns;
-            }
-            _ => self.end(Phase::Linger, now_ns),
+        if persistence == Persistence::Close {
+            self.end(Phase::Linger, now_ns);
+        } else {
+            self.receive.consume(self.head.length);
+            self.phase = Phase::HEAD;
+            self.phase_ns = now_ns;
         }
     }
 }

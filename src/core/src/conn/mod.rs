@@ -399,6 +399,11 @@ impl Connection {
         matches!(self.phase, Phase::WebSocket(_))
     }
 
+    /// Whether a request, an upgrade or a message is in hand.
+    pub const fn is_in_hand(&self) -> bool {
+        self.message_in_hand || matches!(self.phase, Phase::InHand { .. } | Phase::Upgrade)
+    }
+
     /// Whether the connection waits with nothing received, nothing in hand and nothing to send.
     pub fn is_idle(&self) -> bool {
         self.receive.is_empty()

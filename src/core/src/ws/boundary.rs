@@ -34,16 +34,30 @@ impl Boundary {
                 }
                 continue;
             }
+            if self.header_length == 0
+                && let Some(header) = bytes.first_chunk::<14>()
+            {
+                // The whole header is here, whatever its form: the usual case.
+                self.header = *header;
+                self.header_length = self.header_bytes();
+                bytes = &bytes[usize::from(self.header_length)..];
+                self.begin_payload();
+                continue;
+            }
             self.header[usize::from(self.header_length)] = bytes[0];
             self.header_length += 1;
             bytes = &bytes[1..];
             if self.header_length >= 2 && self.header_length == self.header_bytes() {
-                self.message_bytes += u64::from(self.header_length);
-                self.payload_remaining = self.payload_bytes();
-                if self.payload_remaining == 0 {
-                    self.end_frame();
-                }
+                self.begin_payload();
             }
+        }
+    }
+
+    fn begin_payload(&mut self) {
+        self.message_bytes += u64::from(self.header_length);
+        self.payload_remaining = self.payload_bytes();
+        if self.payload_remaining == 0 {
+            self.end_frame();
         }
     }
 

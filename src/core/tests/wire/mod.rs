@@ -5,6 +5,7 @@ use jimbot_core::access::{Access, AccessConfig};
 use jimbot_core::conn::{ConnConfig, ConnTimer, Connection, Incoming, Peer, Shared};
 use jimbot_core::http::{Method, Refusal, Response, Status};
 use jimbot_core::time::SECOND;
+use jimbot_core::ws::CloseCode;
 use std::net::{IpAddr, Ipv4Addr};
 
 /// A client on this host.
@@ -283,4 +284,100 @@ pub fn server_frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
         bytes = &bytes[header + length..];
     }
     frames
+}
+
+/// Takes `data` for a sequence of operations on one connection and checks what must hold after each: for fuzzers.
+///
+/// An operation is one byte, `0x00..=0xBF` followed by as many bytes (at most) that the client sends.
+pub fn operate(data: &[u8]) {
+    let config = ConnConfig {
+        max_body_bytes: 2_000,
+        buffer_bytes: 128 * 1024,
+        output_high_bytes: 4_096,
+        ..ConnConfig::default()
+    };
+    let mut driver = Driver::with(config, AccessConfig::default(), LOOPBACK);
+    driver.echo = true;
+    let mut rest = data;
+    while let Some((&operation, tail)) = rest.split_first() {
+        rest = tail;
+        match operation {
+            0..=0xBF => {
+                let (bytes, tail) = rest.split_at(usize::from(operation).min(rest.len()));
+                rest = tail;
+                driver.send(bytes);
+            }
+            0xC0 => {
+                driver.send(&upgrade("/events?ack=1"));
+            }
+            0xC1 => {
+                driver.send(&frame(0x81, b"{\"type\":\"heartbeat\"}"));
+            }
+            0xC2 => {
+                driver.send(&frame(0x82, &[7; 3_000]));
+            }
+            0xC3 => driver.deaf = !driver.deaf,
+            0xC4 => driver.hold = !driver.hold,
+            0xC5 if driver.conn.is_in_hand() => driver.answer(),
+            0xC6 => driver.conn.begin_drain(),
+            0xC7 => driver.conn.peer_closed(),
+            0xC8 => driver.conn.peer_reset(),
+            0xC9 => {
+                let now_ns = driver.now_ns;
+                driver.conn.close(&mut driver.shared, CloseCode::Policy, "fuzz", now_ns);
+            }
+            0xCA..=0xCF if driver.conn.deadline(&driver.shared).is_some() => {
+                driver.fire();
+            }
+            0xD0 => {
+                let now_ns = driver.now_ns;
+                driver.conn.send_text(&mut driver.shared, "select_card:1", now_ns);
+            }
+            _ => driver.now_ns += u64::from(operation) * SECOND / 256,
+        }
+        driver.turn();
+        driver.settle();
+        driver.sent.clear();
+        driver.check();
+    }
+    // However it went, it can be brought to an end.
+    driver.deaf = false;
+    driver.hold = false;
+    if driver.conn.is_in_hand() {
+        driver.answer();
+    }
+    driver.eof();
+    for _ in 0..8 {
+        if driver.conn.wants().close {
+            break;
+        }
+        driver.fire();
+    }
+    assert!(driver.conn.wants().close, "a connection whose peer is gone ends: {:?}", driver.conn);
+    driver.conn.release(&mut driver.shared);
+    assert_eq!(driver.shared.pool.used(), 0, "everything is given back");
+}
+
+impl Driver {
+    /// What holds between turns.
+    fn check(&self) {
+        let wants = self.conn.wants();
+        let output = self.conn.output().len();
+        assert_eq!(wants.write, output > 0);
+        assert!(!(wants.close && (wants.read || wants.write)), "{wants:?}");
+        assert!(!(wants.read && wants.memory), "{wants:?}");
+        assert!(output < 4_096 + 300 * 1024, "the output is bounded");
+        assert!(self.conn.owned_bytes() < 700 * 1024, "what is owned is bounded");
+        if self.conn.is_idle() {
+            assert_eq!(self.conn.owned_bytes(), 0, "who waits for a request owns nothing");
+        }
+        if !wants.read && !wants.write && !wants.memory && !wants.close {
+            // Something else must bring it on: the service's answer, or time.
+            assert!(
+                self.conn.is_in_hand() || self.conn.deadline(&self.shared).is_some(),
+                "stuck: {:?}",
+                self.conn
+            );
+        }
+    }
 }
