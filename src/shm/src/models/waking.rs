@@ -71,7 +71,7 @@ fn one_commit_wakes_one_sleeper() {
 #[test]
 fn the_second_commit_wakes_who_slept_again_after_the_first() {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(5);
     model.check(|| {
         let shared = Arc::new((Shared::new(), Futex::new()));
         let writer = shared.clone();
