@@ -121,6 +121,8 @@ class Converter:
             event.type_name = type_text
         if subtype_text is not None and subtype_text != implied[1]:
             event.subtype = subtype_text
+        if not path:
+            self.required(members, type_text, event.type)
         for name, found, again in repeats_named(value):
             here = f"{path}{name}"
             key = keys.get(name)
@@ -138,7 +140,6 @@ class Converter:
                 self.carry(event, name, found, here)
             else:
                 self.place(key, name, found, event, event, here)
-        self.required(event, members, type_text)
 
     def timestamp(self, found: Value, event: Any, members: dict[str, Value], type_text: str | None) -> bool:
         script = "event_type" in members or "game_state" in members
@@ -163,15 +164,15 @@ class Converter:
         event.producer_clock = base_pb2.PRODUCER_CLOCK_UNIX_MS
         return True
 
-    def required(self, event: Any, members: dict[str, Value], type_text: str | None) -> None:
-        """Clients of the older WebSocket service are told what their event lacks."""
-        if type_text is None and not self.lenient:
-            raise Refused("type: missing")
-        older = "type" in members and (type_text or "").islower() and event.type != base_pb2.EVENT_TYPE_CONNECTION_TEST
-        if older and "game_state" not in members:
-            for name in ("timestamp", "game_id"):
-                if name not in members and not self.lenient:
-                    raise Refused(f"{name}: missing")
+    def required(self, members: dict[str, Value], type_text: str | None, number: int) -> None:
+        """What the dialect demands. It is told before all else that is found."""
+        missing = ["type"] if type_text is None and not self.lenient else []
+        script = "event_type" in members or "game_state" in members
+        older = (type_text or "").islower() and not script and number != base_pb2.EVENT_TYPE_CONNECTION_TEST
+        if older:
+            missing += [name for name in ("timestamp", "game_id") if name not in members]
+        for name in missing:
+            self.findings.append(base_pb2.Finding(field=name, severity=options_pb2.SEVERITY_REJECT, reason="missing"))
 
     def message(self, value: Value, message: Any, path: str) -> None:
         keys = keys_of(message.DESCRIPTOR)
@@ -180,7 +181,11 @@ class Converter:
             if key is None or again:
                 self.carry(message, again or name, found, path + name)
                 continue
-            target = message if key.inside is None else getattr(message, key.inside.name)
+            target = message
+            if key.inside is not None:
+                # It is there as soon as one of its keys is.
+                target = getattr(message, key.inside.name)
+                target.SetInParent()
             self.place(key, name, found, target, message, path + name)
 
     def place(self, key: Key, name: str, found: Value, target: Any, around: Any, path: str) -> None:
@@ -263,6 +268,8 @@ class Converter:
         return True
 
     def map(self, field: FieldDescriptor, found: Value, message: Any, path: str) -> bool:
+        if found.kind == "list" and not found.elements:
+            return True
         if found.kind != "object":
             return False
         target = getattr(message, field.name)
