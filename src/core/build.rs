@@ -445,15 +445,8 @@ type Named = (Option<usize>, Vec<(String, usize)>);
 
 /// The keys that an envelope must have.
 fn required_keys(event: &MessageDescriptor, rows: &[Row]) -> String {
-    const ALL_DIALECTS: u8 = 0xFF;
-    const OLD_CLIENTS: u8 = 1 << 2;
-    const REJECT: i32 = 3;
-    // The two that no field of their name stands for.
-    let mut keys = vec![
-        ("type".to_owned(), ALL_DIALECTS, REJECT),
-        ("timestamp".to_owned(), OLD_CLIENTS, REJECT),
-    ];
-    for field in event.fields().filter(|field| !matches!(field.name(), "type" | "producer_time")) {
+    let mut keys = Vec::new();
+    for field in event.fields() {
         let Some(rule) = option(&field, "rule") else { continue };
         let rule = rule.as_message().expect("a rule is a message");
         let Some(Value::List(list)) = rule.get_field_by_name("required_in").map(|v| v.into_owned())
@@ -464,8 +457,11 @@ fn required_keys(event: &MessageDescriptor, rows: &[Row]) -> String {
             list.iter().fold(0, |set, item| set | 1_u8 << item.as_enum_number().unwrap_or(0));
         if dialects != 0 {
             let severity = rule.get_field_by_name("severity").and_then(|v| v.as_enum_number());
+            // What is not read from a key of its own name is read from another.
+            let own = (!flag(&field, "internal")).then(|| field.name().to_owned());
+            let key = own.or_else(|| texts(&option(&field, "also")).into_iter().next());
             keys.push((
-                field.name().to_owned(),
+                key.expect("a required field has a key"),
                 dialects,
                 severity.filter(|s| *s != 0).unwrap_or(2),
             ));

@@ -165,8 +165,10 @@ class Converter:
         return True
 
     def required(self, members: dict[str, Value], type_text: str | None, number: int) -> None:
-        """What the dialect demands. It is told before all else that is found."""
-        missing = ["type"] if type_text is None and not self.lenient else []
+        """What the dialect demands. Who is never refused may leave out what it likes."""
+        if self.lenient:
+            return
+        missing = ["type"] if type_text is None else []
         script = "event_type" in members or "game_state" in members
         older = (type_text or "").islower() and not script and number != base_pb2.EVENT_TYPE_CONNECTION_TEST
         if older:
