@@ -16,6 +16,18 @@ find_python() {
     return 1
 }
 
+# Prints every usable CPython from 3.11 that is here, that of .venv first.
+list_pythons() {
+    local candidate
+    for candidate in "$ROOT/.venv/bin/python" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/*/bin/python \
+        /usr/bin/python3 /usr/local/bin/python3 /usr/bin/python3.1? /usr/local/bin/python3.1?; do
+        if [ -x "$candidate" ] && "$candidate" -c 'import sys, venv, ensurepip
+sys.exit(sys.version_info < (3, 11) or sys.implementation.name != "cpython")' 2>/dev/null; then
+            echo "$candidate"
+        fi
+    done
+}
+
 # Makes .venv and installs the pinned requirements; does nothing when both are as they should be.
 install_python_env() {
     local python stamp wanted
