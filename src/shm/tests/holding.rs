@@ -148,7 +148,11 @@ fn a_name_in_use_is_refused_and_a_free_one_resumes() {
     assert_eq!(read_all(&mut second).expect("read"), 1);
     second.unregister();
     let mut third = reliable(&home, "trainer");
-    assert_eq!((third.generation(), third.missed()), (1, 0), "forgotten");
+    assert_eq!(
+        (third.generation(), third.missed()),
+        (3, 0),
+        "forgotten, and not mistaken for another"
+    );
     assert_eq!(read_all(&mut third).expect("read"), 2, "and so it begins again");
 }
 

@@ -181,11 +181,10 @@ fn claim(
     };
     let slot = table.slot(index);
     let before = slot.claim();
-    let claim = Claim {
-        generation: if known.is_some() { before.generation + 1 } else { 1 },
-        reliable,
-        state: STATE_ACTIVE,
-    };
+    // It never goes back, so that a claim that was seen before is never mistaken for one that came later.
+    let claim = Claim { generation: before.generation + 1, reliable, state: STATE_ACTIVE };
+    slot.pid.store(std::process::id(), Ordering::Relaxed);
+    slot.options.store(u32::from(options.never_detach) * OPTION_NEVER_DETACH, Ordering::Relaxed);
     let progress = &slot.progress;
     let resumes = known.is_some() && before.reliable && reliable;
     let missed_earlier = if known.is_some() { progress.missed.load(Ordering::Relaxed) } else { 0 };
@@ -211,8 +210,6 @@ fn claim(
     }
     protocol::advance(slot, position, sequence);
     let now = Now::read();
-    slot.pid.store(std::process::id(), Ordering::Relaxed);
-    slot.options.store(u32::from(options.never_detach) * OPTION_NEVER_DETACH, Ordering::Relaxed);
     slot.joined_unix_ns.store(now.unix_ns, Ordering::Relaxed);
     progress.missed.store(missed_earlier + gap, Ordering::Relaxed);
     progress.pinned_bytes.store(0, Ordering::Relaxed);

@@ -160,7 +160,7 @@ impl LogReader {
         self.options.guarantee
     }
 
-    /// How many readers have had this name, this one included.
+    /// How many readers have had this name's slot, this one included.
     pub fn generation(&self) -> u64 {
         self.shared.claim.generation
     }

@@ -73,7 +73,7 @@ pub struct ReaderStatus {
     pub alive: bool,
     /// Whether the writer has stopped waiting for it.
     pub detached: bool,
-    /// How many readers have had this name, this one included.
+    /// How many readers have had its slot, this one included.
     pub generation: u64,
     /// Its process id, as it told it.
     pub pid: u32,
