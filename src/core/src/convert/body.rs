@@ -512,7 +512,8 @@ impl Converter {
                 cursor.at = body.len();
                 cursor.index += 1;
                 cursor.values += 1;
-                cursor.state = State::Done;
+                // That the rest was dropped is still to be told.
+                cursor.state = if cursor.cut.is_some() { State::Top } else { State::Done };
             }
         }
         if !context.lenient {

@@ -1,5 +1,7 @@
 //! The whole service without I/O, driven through its public surface by clients made of bytes.
 
+mod allocations;
+mod bad_input;
 mod batches;
 mod bodies;
 mod commands;
