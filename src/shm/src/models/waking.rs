@@ -1,4 +1,8 @@
 //! Wait and wake: nobody sleeps while there is something to read. A wake-up that gets lost shows as a deadlock.
+//!
+//! Out of loom's reach is that one thread's read-modify-writes may be seen in another order than they were made in. That the
+//! bits go before the word changes is therefore kept by the release of `ring`'s addition and the acquire of
+//! `prepare_wait`'s load, which no model here can miss.
 
 use loom::{
     sync::{Arc, Condvar, Mutex, atomic::Ordering},
