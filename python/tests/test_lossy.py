@@ -147,3 +147,32 @@ def test_read_and_missed_account_for_every_event(steps, logwriter_binary, tmp_pa
     finally:
         writer.stop()
         shutil.rmtree(directory)
+
+
+def test_racing_the_writer_gives_events_or_an_overrun_and_never_rubbish(writer, shm_dir):
+    """The writer laps the log flat out while a lossy reader looks at it in every way there is."""
+    import threading
+
+    writing = threading.Thread(target=lambda: [writer.write(2000, bytes=40) for _ in range(40)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OverrunWarning)
+        with Reader(shm_dir, name="racer", start="earliest") as reader:
+            expected, seen, torn = 1, 0, 0
+            writing.start()
+            while (batch := reader.read(0.0 if not writing.is_alive() else 0.5)) is not None or writing.is_alive():
+                if batch is None:
+                    continue
+                assert batch.first_sequence == expected + batch.missed_before
+                expected = batch.next_sequence
+                numbers = list(range(batch.first_sequence, expected))
+                try:
+                    assert [event.sequence for event in batch.events()] == numbers
+                    looked = batch.index["sequence"].tolist()
+                    batch.check()
+                    assert looked == numbers
+                    seen += len(numbers)
+                except Overrun as gap:
+                    assert (gap.first_sequence, gap.missed) == (batch.first_sequence, len(numbers))
+                    torn += gap.missed
+            writing.join()
+            assert seen + torn + reader.missed == writer.next_sequence - 1 == 80_000

@@ -204,3 +204,17 @@ def test_wrong_process_is_a_reader_error():
 
     assert issubclass(WrongProcess, ReaderError)
     assert sys.modules["jimbot.mcp"].__all__
+
+
+def test_a_rotated_log_is_finished_and_its_successor_followed(start_writer, shm_dir):
+    old = start_writer()
+    with Reader(shm_dir, name="t", guarantee="reliable", start="earliest", timeout=5) as reader:
+        old.write(3)
+        old.stop()
+        new = start_writer(rotate=True, max_batch_events=128)
+        new.write(2)
+        first, second = (next(reader).copy() for _ in range(2))
+        assert (first.log_epoch, len(first)) == (old.epoch, 3)
+        assert (second.log_epoch, len(second)) == (new.epoch, 2)
+        assert old.epoch != new.epoch == reader.epoch
+        assert reader.missed == 0

@@ -49,7 +49,7 @@ install_python_package() {
     install_python_env || return 1
     mkdir -p "$ROOT/python/jimbot.data/scripts"
     (cd "$ROOT/python" && VIRTUAL_ENV="$ROOT/.venv" "$ROOT/.venv/bin/maturin" develop --quiet "$@") || return 1
-    if [ -x "$ROOT/target/debug/jimbot-mcp" ]; then
-        ln -sf "$ROOT/target/debug/jimbot-mcp" "$ROOT/.venv/bin/jimbot-mcp"
+    if [ -x "${CARGO_TARGET_DIR:-$ROOT/target}/debug/jimbot-mcp" ]; then
+        ln -sf "${CARGO_TARGET_DIR:-$ROOT/target}/debug/jimbot-mcp" "$ROOT/.venv/bin/jimbot-mcp"
     fi
 }
