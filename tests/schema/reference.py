@@ -63,7 +63,6 @@ def keys_of(message: Descriptor) -> dict[str, Key]:
             for name in [field.name, *option(field, "also")]:
                 keys[name] = Key("field", [field])
     if message is EVENT:
-        keys.pop("producer_time")
         keys.update({name: Key("type", []) for name in ("type", "event_type")})
         keys.update({name: Key("payload", []) for name in ("payload", "data", "game_state")})
         keys["timestamp"] = Key("timestamp", [])
