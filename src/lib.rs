@@ -5,5 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod journal;
 pub mod logging;
+pub mod reactor;
+pub mod serve;
 pub mod simulate;
 pub mod tail;

@@ -110,7 +110,10 @@ impl Serve {
         if print_config {
             return super::answer(config::print(&loaded).as_bytes());
         }
-        super::fail("this build has no service", 1)
+        match crate::serve::run(&loaded.config) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => super::fail(error, 1),
+        }
     }
 
     fn load(self) -> Result<Loaded, ConfigError> {

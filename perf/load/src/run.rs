@@ -92,7 +92,10 @@ pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io:
     let mut counts = Counts::default();
 
     let start = mono_ns();
-    let warm = start + plan.warm_up.as_nanos() as u64;
+    // Without answers nobody knows what the service has taken before the end, so all of the run
+    // counts: from the first send until the service has taken the last.
+    let warm_up = if plan.wire == Wire::WebSocket { Duration::ZERO } else { plan.warm_up };
+    let warm = start + warm_up.as_nanos() as u64;
     let end = warm + plan.duration.as_nanos() as u64;
     let interval_ns = plan.bodies_per_second.map(|rate| 1e9 / rate);
     let mut scheduled = 0u64;

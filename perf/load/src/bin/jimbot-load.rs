@@ -48,7 +48,7 @@ struct Arguments {
     /// Seconds measured
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
-    /// Seconds before measuring starts
+    /// Seconds before measuring starts; none with --wire ws, where the whole run counts
     #[arg(long, default_value_t = 0.5)]
     warm_up: f64,
     /// Never sleep. A client that sleeps makes the service pay for waking it at each send
