@@ -8,9 +8,10 @@ use prost_reflect::prost_types::FileDescriptorSet;
 use prost_reflect::prost_types::field_descriptor_proto::Type;
 use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "jimbot/events/v1/options.proto",
     "jimbot/events/v1/game_state.proto",
+    "jimbot/events/v1/balatro_objects.proto",
     "jimbot/events/v1/balatro_events.proto",
     "jimbot/events/v1/base.proto",
     "jimbot/events/v1/event_bus.proto",

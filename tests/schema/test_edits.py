@@ -6,6 +6,7 @@ import pytest
 from conftest import Tree
 
 PAYLOADS = "proto/jimbot/events/v1/balatro_events.proto"
+OBJECTS = "proto/jimbot/events/v1/balatro_objects.proto"
 BASE = "proto/jimbot/events/v1/base.proto"
 COORDINATOR = "proto/jimbot/resource_coordinator.proto"
 
@@ -32,7 +33,7 @@ WRONG = {
     "a name of two types": (BASE, '"SHOP_EXITED"], ', '"SHOP_EXITED", "shop_entered"], ', "lint", "is a name of"),
     "a payload that is not there": (BASE, 'payload: "shop_exited"', 'payload: "shop_left"', "lint", "no field 'shop_left'"),
     "a type without its option": (BASE, ' [(event) = {names: ["metric", "METRIC"], payload: "metric", topic: "system.metric"}]', "", "lint", "no (event) option"),
-    "a choice of the wrong type": (PAYLOADS, "double rarity_number = 3", "string rarity_number = 3", "lint", "choice of JSON types"),
+    "a choice of the wrong type": (OBJECTS, "double rarity_number = 3", "string rarity_number = 3", "lint", "choice of JSON types"),
     "an edit that was not generated": (PAYLOADS, "// Now less before.", "// Now, less what was before.", "generated", "run scripts/generate"),
 }
 

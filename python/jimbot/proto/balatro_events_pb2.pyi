@@ -11,679 +11,22 @@ import collections.abc
 import google.protobuf.descriptor
 import google.protobuf.internal.containers
 import google.protobuf.message
+import jimbot.proto.balatro_objects_pb2
 import jimbot.proto.game_state_pb2
 import typing
+from jimbot.proto.balatro_objects_pb2 import (
+    Blind as Blind,
+    BossInfo as BossInfo,
+    Card as Card,
+    Consumable as Consumable,
+    ConsumableProperties as ConsumableProperties,
+    Deck as Deck,
+    Joker as Joker,
+    JokerProperties as JokerProperties,
+    ShopItem as ShopItem,
+)
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
-
-@typing.final
-class Card(google.protobuf.message.Message):
-    """--- What a game consists of ---
-
-    A playing card.
-    """
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    ID_NUMBER_FIELD_NUMBER: builtins.int
-    ID_TEXT_FIELD_NUMBER: builtins.int
-    ID_FLAG_FIELD_NUMBER: builtins.int
-    RANK_FIELD_NUMBER: builtins.int
-    SUIT_FIELD_NUMBER: builtins.int
-    ENHANCEMENT_FIELD_NUMBER: builtins.int
-    EDITION_FIELD_NUMBER: builtins.int
-    SEAL_FIELD_NUMBER: builtins.int
-    POSITION_FIELD_NUMBER: builtins.int
-    id_number: builtins.float
-    """Id sent as a number."""
-    id_text: builtins.str
-    """Id sent as text."""
-    id_flag: builtins.bool
-    """Id sent as a truth value."""
-    rank: builtins.str
-    """Rank: `2` to `10`, `Jack`, `Queen`, `King`, `Ace`."""
-    suit: builtins.str
-    """Suit: `Hearts`, `Diamonds`, `Clubs`, `Spades`."""
-    enhancement: builtins.str
-    """Enhancement."""
-    edition: builtins.str
-    """Edition."""
-    seal: builtins.str
-    """Seal, `none` without one."""
-    position: builtins.float
-    """Place in its row, from 0."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the card has no field for: key to JSON text."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        id_number: builtins.float = ...,
-        id_text: builtins.str = ...,
-        id_flag: builtins.bool = ...,
-        rank: builtins.str | None = ...,
-        suit: builtins.str | None = ...,
-        enhancement: builtins.str | None = ...,
-        edition: builtins.str | None = ...,
-        seal: builtins.str | None = ...,
-        position: builtins.float | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_edition", b"_edition", "_enhancement", b"_enhancement", "_position", b"_position", "_rank", b"_rank", "_seal", b"_seal", "_suit", b"_suit", "edition", b"edition", "enhancement", b"enhancement", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "position", b"position", "rank", b"rank", "seal", b"seal", "suit", b"suit"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_edition", b"_edition", "_enhancement", b"_enhancement", "_position", b"_position", "_rank", b"_rank", "_seal", b"_seal", "_suit", b"_suit", "edition", b"edition", "enhancement", b"enhancement", "extra", b"extra", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "position", b"position", "rank", b"rank", "seal", b"seal", "suit", b"suit"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_edition", b"_edition"]) -> typing.Literal["edition"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_enhancement", b"_enhancement"]) -> typing.Literal["enhancement"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_position", b"_position"]) -> typing.Literal["position"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_rank", b"_rank"]) -> typing.Literal["rank"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_seal", b"_seal"]) -> typing.Literal["seal"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_suit", b"_suit"]) -> typing.Literal["suit"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["id", b"id"]) -> typing.Literal["id_number", "id_text", "id_flag"] | None: ...
-
-global___Card = Card
-
-@typing.final
-class JokerProperties(google.protobuf.message.Message):
-    """What a joker does and is worth."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    MULT_NUMBER_FIELD_NUMBER: builtins.int
-    MULT_TEXT_FIELD_NUMBER: builtins.int
-    MULT_FLAG_FIELD_NUMBER: builtins.int
-    CHIPS_NUMBER_FIELD_NUMBER: builtins.int
-    CHIPS_TEXT_FIELD_NUMBER: builtins.int
-    CHIPS_FLAG_FIELD_NUMBER: builtins.int
-    COST_NUMBER_FIELD_NUMBER: builtins.int
-    COST_TEXT_FIELD_NUMBER: builtins.int
-    COST_FLAG_FIELD_NUMBER: builtins.int
-    SELL_VALUE_NUMBER_FIELD_NUMBER: builtins.int
-    SELL_VALUE_TEXT_FIELD_NUMBER: builtins.int
-    SELL_VALUE_FLAG_FIELD_NUMBER: builtins.int
-    EDITION_FIELD_NUMBER: builtins.int
-    mult_number: builtins.float
-    """Sent as a number."""
-    mult_text: builtins.str
-    """Sent as text."""
-    mult_flag: builtins.bool
-    """Sent as a truth value."""
-    chips_number: builtins.float
-    """Sent as a number."""
-    chips_text: builtins.str
-    """Sent as text."""
-    chips_flag: builtins.bool
-    """Sent as a truth value."""
-    cost_number: builtins.float
-    """Sent as a number."""
-    cost_text: builtins.str
-    """Sent as text."""
-    cost_flag: builtins.bool
-    """Sent as a truth value."""
-    sell_value_number: builtins.float
-    """Sent as a number."""
-    sell_value_text: builtins.str
-    """Sent as text."""
-    sell_value_flag: builtins.bool
-    """Sent as a truth value."""
-    edition: builtins.str
-    """Edition."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the properties have no field for: key to JSON text."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        mult_number: builtins.float = ...,
-        mult_text: builtins.str = ...,
-        mult_flag: builtins.bool = ...,
-        chips_number: builtins.float = ...,
-        chips_text: builtins.str = ...,
-        chips_flag: builtins.bool = ...,
-        cost_number: builtins.float = ...,
-        cost_text: builtins.str = ...,
-        cost_flag: builtins.bool = ...,
-        sell_value_number: builtins.float = ...,
-        sell_value_text: builtins.str = ...,
-        sell_value_flag: builtins.bool = ...,
-        edition: builtins.str | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_edition", b"_edition", "chips", b"chips", "chips_flag", b"chips_flag", "chips_number", b"chips_number", "chips_text", b"chips_text", "cost", b"cost", "cost_flag", b"cost_flag", "cost_number", b"cost_number", "cost_text", b"cost_text", "edition", b"edition", "mult", b"mult", "mult_flag", b"mult_flag", "mult_number", b"mult_number", "mult_text", b"mult_text", "sell_value", b"sell_value", "sell_value_flag", b"sell_value_flag", "sell_value_number", b"sell_value_number", "sell_value_text", b"sell_value_text"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_edition", b"_edition", "chips", b"chips", "chips_flag", b"chips_flag", "chips_number", b"chips_number", "chips_text", b"chips_text", "cost", b"cost", "cost_flag", b"cost_flag", "cost_number", b"cost_number", "cost_text", b"cost_text", "edition", b"edition", "extra", b"extra", "mult", b"mult", "mult_flag", b"mult_flag", "mult_number", b"mult_number", "mult_text", b"mult_text", "sell_value", b"sell_value", "sell_value_flag", b"sell_value_flag", "sell_value_number", b"sell_value_number", "sell_value_text", b"sell_value_text"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_edition", b"_edition"]) -> typing.Literal["edition"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["chips", b"chips"]) -> typing.Literal["chips_number", "chips_text", "chips_flag"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["cost", b"cost"]) -> typing.Literal["cost_number", "cost_text", "cost_flag"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["mult", b"mult"]) -> typing.Literal["mult_number", "mult_text", "mult_flag"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["sell_value", b"sell_value"]) -> typing.Literal["sell_value_number", "sell_value_text", "sell_value_flag"] | None: ...
-
-global___JokerProperties = JokerProperties
-
-@typing.final
-class Joker(google.protobuf.message.Message):
-    """A joker in the player's row."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    ID_NUMBER_FIELD_NUMBER: builtins.int
-    ID_TEXT_FIELD_NUMBER: builtins.int
-    ID_FLAG_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    POSITION_FIELD_NUMBER: builtins.int
-    PROPERTIES_FIELD_NUMBER: builtins.int
-    EDITION_FIELD_NUMBER: builtins.int
-    id_number: builtins.float
-    """Id sent as a number."""
-    id_text: builtins.str
-    """Id sent as text."""
-    id_flag: builtins.bool
-    """Id sent as a truth value."""
-    name: builtins.str
-    """Name shown to the player."""
-    position: builtins.float
-    """Place in the row, from 0; from 1 in scoring events."""
-    edition: builtins.str
-    """Edition, in games that tell it beside the properties."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the joker has no field for: key to JSON text."""
-
-    @property
-    def properties(self) -> global___JokerProperties:
-        """What it does and is worth."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        id_number: builtins.float = ...,
-        id_text: builtins.str = ...,
-        id_flag: builtins.bool = ...,
-        name: builtins.str | None = ...,
-        position: builtins.float | None = ...,
-        properties: global___JokerProperties | None = ...,
-        edition: builtins.str | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_edition", b"_edition", "_name", b"_name", "_position", b"_position", "edition", b"edition", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "name", b"name", "position", b"position", "properties", b"properties"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_edition", b"_edition", "_name", b"_name", "_position", b"_position", "edition", b"edition", "extra", b"extra", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "name", b"name", "position", b"position", "properties", b"properties"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_edition", b"_edition"]) -> typing.Literal["edition"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_name", b"_name"]) -> typing.Literal["name"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_position", b"_position"]) -> typing.Literal["position"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["id", b"id"]) -> typing.Literal["id_number", "id_text", "id_flag"] | None: ...
-
-global___Joker = Joker
-
-@typing.final
-class ConsumableProperties(google.protobuf.message.Message):
-    """What a consumable is worth."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    COST_NUMBER_FIELD_NUMBER: builtins.int
-    COST_TEXT_FIELD_NUMBER: builtins.int
-    COST_FLAG_FIELD_NUMBER: builtins.int
-    EDITION_FIELD_NUMBER: builtins.int
-    cost_number: builtins.float
-    """Sent as a number."""
-    cost_text: builtins.str
-    """Sent as text."""
-    cost_flag: builtins.bool
-    """Sent as a truth value."""
-    edition: builtins.str
-    """Edition."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the properties have no field for: key to JSON text."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        cost_number: builtins.float = ...,
-        cost_text: builtins.str = ...,
-        cost_flag: builtins.bool = ...,
-        edition: builtins.str | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_edition", b"_edition", "cost", b"cost", "cost_flag", b"cost_flag", "cost_number", b"cost_number", "cost_text", b"cost_text", "edition", b"edition"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_edition", b"_edition", "cost", b"cost", "cost_flag", b"cost_flag", "cost_number", b"cost_number", "cost_text", b"cost_text", "edition", b"edition", "extra", b"extra"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_edition", b"_edition"]) -> typing.Literal["edition"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["cost", b"cost"]) -> typing.Literal["cost_number", "cost_text", "cost_flag"] | None: ...
-
-global___ConsumableProperties = ConsumableProperties
-
-@typing.final
-class Consumable(google.protobuf.message.Message):
-    """A tarot, planet or spectral card that the player holds."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    ID_NUMBER_FIELD_NUMBER: builtins.int
-    ID_TEXT_FIELD_NUMBER: builtins.int
-    ID_FLAG_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    CARD_TYPE_FIELD_NUMBER: builtins.int
-    POSITION_FIELD_NUMBER: builtins.int
-    PROPERTIES_FIELD_NUMBER: builtins.int
-    id_number: builtins.float
-    """Id sent as a number."""
-    id_text: builtins.str
-    """Id sent as text."""
-    id_flag: builtins.bool
-    """Id sent as a truth value."""
-    name: builtins.str
-    """Name shown to the player."""
-    card_type: builtins.str
-    """Kind: `Tarot`, `Planet`, `Spectral`."""
-    position: builtins.float
-    """Place in the row, from 0."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the consumable has no field for: key to JSON text."""
-
-    @property
-    def properties(self) -> global___ConsumableProperties:
-        """What it is worth."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        id_number: builtins.float = ...,
-        id_text: builtins.str = ...,
-        id_flag: builtins.bool = ...,
-        name: builtins.str | None = ...,
-        card_type: builtins.str | None = ...,
-        position: builtins.float | None = ...,
-        properties: global___ConsumableProperties | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_card_type", b"_card_type", "_name", b"_name", "_position", b"_position", "card_type", b"card_type", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "name", b"name", "position", b"position", "properties", b"properties"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_card_type", b"_card_type", "_name", b"_name", "_position", b"_position", "card_type", b"card_type", "extra", b"extra", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "name", b"name", "position", b"position", "properties", b"properties"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_card_type", b"_card_type"]) -> typing.Literal["card_type"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_name", b"_name"]) -> typing.Literal["name"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_position", b"_position"]) -> typing.Literal["position"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["id", b"id"]) -> typing.Literal["id_number", "id_text", "id_flag"] | None: ...
-
-global___Consumable = Consumable
-
-@typing.final
-class ShopItem(google.protobuf.message.Message):
-    """Something for sale."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    COST_FIELD_NUMBER: builtins.int
-    RARITY_NUMBER_FIELD_NUMBER: builtins.int
-    RARITY_TEXT_FIELD_NUMBER: builtins.int
-    TYPE_FIELD_NUMBER: builtins.int
-    ID_NUMBER_FIELD_NUMBER: builtins.int
-    ID_TEXT_FIELD_NUMBER: builtins.int
-    ID_FLAG_FIELD_NUMBER: builtins.int
-    POSITION_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Name shown to the player."""
-    cost: builtins.float
-    """Dollars it costs."""
-    rarity_number: builtins.float
-    """Sent as a number, 1 (common) to 4 (legendary)."""
-    rarity_text: builtins.str
-    """Sent as text."""
-    type: builtins.str
-    """Kind of thing, in lists of older clients."""
-    id_number: builtins.float
-    """Id sent as a number."""
-    id_text: builtins.str
-    """Id sent as text."""
-    id_flag: builtins.bool
-    """Id sent as a truth value."""
-    position: builtins.float
-    """Place in the shop, from 0."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the item has no field for: key to JSON text."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        name: builtins.str | None = ...,
-        cost: builtins.float | None = ...,
-        rarity_number: builtins.float = ...,
-        rarity_text: builtins.str = ...,
-        type: builtins.str | None = ...,
-        id_number: builtins.float = ...,
-        id_text: builtins.str = ...,
-        id_flag: builtins.bool = ...,
-        position: builtins.float | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_cost", b"_cost", "_name", b"_name", "_position", b"_position", "_type", b"_type", "cost", b"cost", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "name", b"name", "position", b"position", "rarity", b"rarity", "rarity_number", b"rarity_number", "rarity_text", b"rarity_text", "type", b"type"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_cost", b"_cost", "_name", b"_name", "_position", b"_position", "_type", b"_type", "cost", b"cost", "extra", b"extra", "id", b"id", "id_flag", b"id_flag", "id_number", b"id_number", "id_text", b"id_text", "name", b"name", "position", b"position", "rarity", b"rarity", "rarity_number", b"rarity_number", "rarity_text", b"rarity_text", "type", b"type"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_cost", b"_cost"]) -> typing.Literal["cost"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_name", b"_name"]) -> typing.Literal["name"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_position", b"_position"]) -> typing.Literal["position"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_type", b"_type"]) -> typing.Literal["type"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["id", b"id"]) -> typing.Literal["id_number", "id_text", "id_flag"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["rarity", b"rarity"]) -> typing.Literal["rarity_number", "rarity_text"] | None: ...
-
-global___ShopItem = ShopItem
-
-@typing.final
-class BossInfo(google.protobuf.message.Message):
-    """What makes a blind a boss, in games that tell more than that it is one."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    MIN_FIELD_NUMBER: builtins.int
-    MAX_FIELD_NUMBER: builtins.int
-    SHOWDOWN_FIELD_NUMBER: builtins.int
-    min: builtins.float
-    """First ante it may come in."""
-    max: builtins.float
-    """Last ante it may come in."""
-    showdown: builtins.bool
-    """Whether it is one of the final ante's."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the boss has no field for: key to JSON text."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        min: builtins.float | None = ...,
-        max: builtins.float | None = ...,
-        showdown: builtins.bool | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "_showdown", b"_showdown", "max", b"max", "min", b"min", "showdown", b"showdown"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_max", b"_max", "_min", b"_min", "_showdown", b"_showdown", "extra", b"extra", "max", b"max", "min", b"min", "showdown", b"showdown"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_max", b"_max"]) -> typing.Literal["max"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_min", b"_min"]) -> typing.Literal["min"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_showdown", b"_showdown"]) -> typing.Literal["showdown"] | None: ...
-
-global___BossInfo = BossInfo
-
-@typing.final
-class Blind(google.protobuf.message.Message):
-    """The blind to be beaten."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    NAME_FIELD_NUMBER: builtins.int
-    CHIP_TEXT_FIELD_NUMBER: builtins.int
-    CHIPS_FIELD_NUMBER: builtins.int
-    MULT_FIELD_NUMBER: builtins.int
-    DEFEATED_FIELD_NUMBER: builtins.int
-    BOSS_FLAG_FIELD_NUMBER: builtins.int
-    BOSS_OBJECT_FIELD_NUMBER: builtins.int
-    name: builtins.str
-    """Name shown to the player."""
-    chip_text: builtins.str
-    """Chips needed, as the game prints them."""
-    chips: builtins.float
-    """Chips needed."""
-    mult: builtins.float
-    """Multiplier of the ante's base chips."""
-    defeated: builtins.bool
-    """Whether it is beaten."""
-    boss_flag: builtins.bool
-    """Sent as a truth value."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the blind has no field for: key to JSON text."""
-
-    @property
-    def boss_object(self) -> global___BossInfo:
-        """Sent as an object: it is a boss."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        name: builtins.str | None = ...,
-        chip_text: builtins.str | None = ...,
-        chips: builtins.float | None = ...,
-        mult: builtins.float | None = ...,
-        defeated: builtins.bool | None = ...,
-        boss_flag: builtins.bool = ...,
-        boss_object: global___BossInfo | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_chip_text", b"_chip_text", "_chips", b"_chips", "_defeated", b"_defeated", "_mult", b"_mult", "_name", b"_name", "boss", b"boss", "boss_flag", b"boss_flag", "boss_object", b"boss_object", "chip_text", b"chip_text", "chips", b"chips", "defeated", b"defeated", "mult", b"mult", "name", b"name"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_chip_text", b"_chip_text", "_chips", b"_chips", "_defeated", b"_defeated", "_mult", b"_mult", "_name", b"_name", "boss", b"boss", "boss_flag", b"boss_flag", "boss_object", b"boss_object", "chip_text", b"chip_text", "chips", b"chips", "defeated", b"defeated", "extra", b"extra", "mult", b"mult", "name", b"name"]) -> None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_chip_text", b"_chip_text"]) -> typing.Literal["chip_text"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_chips", b"_chips"]) -> typing.Literal["chips"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_defeated", b"_defeated"]) -> typing.Literal["defeated"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_mult", b"_mult"]) -> typing.Literal["mult"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["_name", b"_name"]) -> typing.Literal["name"] | None: ...
-    @typing.overload
-    def WhichOneof(self, oneof_group: typing.Literal["boss", b"boss"]) -> typing.Literal["boss_flag", "boss_object"] | None: ...
-
-global___Blind = Blind
-
-@typing.final
-class Deck(google.protobuf.message.Message):
-    """The player's cards that are not in the hand."""
-
-    DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-    @typing.final
-    class ExtraEntry(google.protobuf.message.Message):
-        DESCRIPTOR: google.protobuf.descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: builtins.int
-        VALUE_FIELD_NUMBER: builtins.int
-        key: builtins.str
-        value: builtins.str
-        def __init__(
-            self,
-            *,
-            key: builtins.str = ...,
-            value: builtins.str = ...,
-        ) -> None: ...
-        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
-
-    EXTRA_FIELD_NUMBER: builtins.int
-    REMAINING_COUNT_FIELD_NUMBER: builtins.int
-    CARDS_REMAINING_FIELD_NUMBER: builtins.int
-    FULL_DECK_FIELD_NUMBER: builtins.int
-    remaining_count: builtins.float
-    """Cards left to draw."""
-    @property
-    def extra(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
-        """What the deck has no field for: key to JSON text."""
-
-    @property
-    def cards_remaining(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Card]:
-        """Some of the cards left to draw; the mod sends five at most."""
-
-    @property
-    def full_deck(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Card]:
-        """All cards of the player."""
-
-    def __init__(
-        self,
-        *,
-        extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        remaining_count: builtins.float | None = ...,
-        cards_remaining: collections.abc.Iterable[global___Card] | None = ...,
-        full_deck: collections.abc.Iterable[global___Card] | None = ...,
-    ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_remaining_count", b"_remaining_count", "remaining_count", b"remaining_count"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_remaining_count", b"_remaining_count", "cards_remaining", b"cards_remaining", "extra", b"extra", "full_deck", b"full_deck", "remaining_count", b"remaining_count"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["_remaining_count", b"_remaining_count"]) -> typing.Literal["remaining_count"] | None: ...
-
-global___Deck = Deck
 
 @typing.final
 class TriggerEvent(google.protobuf.message.Message):
@@ -939,12 +282,12 @@ class BalatroGameStateEvent(google.protobuf.message.Message):
         VALUE_FIELD_NUMBER: builtins.int
         key: builtins.str
         @property
-        def value(self) -> global___ShopItem: ...
+        def value(self) -> jimbot.proto.balatro_objects_pb2.ShopItem: ...
         def __init__(
             self,
             *,
             key: builtins.str = ...,
-            value: global___ShopItem | None = ...,
+            value: jimbot.proto.balatro_objects_pb2.ShopItem | None = ...,
         ) -> None: ...
         def HasField(self, field_name: typing.Literal["value", b"value"]) -> builtins.bool: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
@@ -993,27 +336,27 @@ class BalatroGameStateEvent(google.protobuf.message.Message):
         """The cascade that led to this state."""
 
     @property
-    def jokers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Joker]:
+    def jokers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[jimbot.proto.balatro_objects_pb2.Joker]:
         """Jokers, from left to right."""
 
     @property
-    def hand(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Card]:
+    def hand(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[jimbot.proto.balatro_objects_pb2.Card]:
         """Cards in the hand, from left to right."""
 
     @property
-    def deck(self) -> global___Deck:
+    def deck(self) -> jimbot.proto.balatro_objects_pb2.Deck:
         """Cards that are not in the hand."""
 
     @property
-    def consumables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Consumable]:
+    def consumables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[jimbot.proto.balatro_objects_pb2.Consumable]:
         """Tarot, planet and spectral cards held."""
 
     @property
-    def shop_items(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, global___ShopItem]:
+    def shop_items(self) -> google.protobuf.internal.containers.MessageMap[builtins.str, jimbot.proto.balatro_objects_pb2.ShopItem]:
         """What the shop sells: `joker_1`, `booster_1`, `voucher_1` and so on."""
 
     @property
-    def blind(self) -> global___Blind:
+    def blind(self) -> jimbot.proto.balatro_objects_pb2.Blind:
         """The blind to be beaten."""
 
     @property
@@ -1027,12 +370,12 @@ class BalatroGameStateEvent(google.protobuf.message.Message):
         base: jimbot.proto.game_state_pb2.GameStateEvent | None = ...,
         triggers: collections.abc.Iterable[global___TriggerEvent] | None = ...,
         cascade_info: global___CascadeInfo | None = ...,
-        jokers: collections.abc.Iterable[global___Joker] | None = ...,
-        hand: collections.abc.Iterable[global___Card] | None = ...,
-        deck: global___Deck | None = ...,
-        consumables: collections.abc.Iterable[global___Consumable] | None = ...,
-        shop_items: collections.abc.Mapping[builtins.str, global___ShopItem] | None = ...,
-        blind: global___Blind | None = ...,
+        jokers: collections.abc.Iterable[jimbot.proto.balatro_objects_pb2.Joker] | None = ...,
+        hand: collections.abc.Iterable[jimbot.proto.balatro_objects_pb2.Card] | None = ...,
+        deck: jimbot.proto.balatro_objects_pb2.Deck | None = ...,
+        consumables: collections.abc.Iterable[jimbot.proto.balatro_objects_pb2.Consumable] | None = ...,
+        shop_items: collections.abc.Mapping[builtins.str, jimbot.proto.balatro_objects_pb2.ShopItem] | None = ...,
+        blind: jimbot.proto.balatro_objects_pb2.Blind | None = ...,
         score_history: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["base", b"base", "blind", b"blind", "cascade_info", b"cascade_info", "deck", b"deck"]) -> builtins.bool: ...
@@ -1416,7 +759,7 @@ class JokersChangedEvent(google.protobuf.message.Message):
         """What the payload has no field for: key to JSON text."""
 
     @property
-    def jokers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___Joker]:
+    def jokers(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[jimbot.proto.balatro_objects_pb2.Joker]:
         """The jokers now, from left to right."""
 
     def __init__(
@@ -1425,7 +768,7 @@ class JokersChangedEvent(google.protobuf.message.Message):
         extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         old_count: builtins.float | None = ...,
         new_count: builtins.float | None = ...,
-        jokers: collections.abc.Iterable[global___Joker] | None = ...,
+        jokers: collections.abc.Iterable[jimbot.proto.balatro_objects_pb2.Joker] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_new_count", b"_new_count", "_old_count", b"_old_count", "new_count", b"new_count", "old_count", b"old_count"]) -> builtins.bool: ...
     def ClearField(self, field_name: typing.Literal["_new_count", b"_new_count", "_old_count", b"_old_count", "extra", b"extra", "jokers", b"jokers", "new_count", b"new_count", "old_count", b"old_count"]) -> None: ...
@@ -1813,14 +1156,14 @@ class ScoringEvent(google.protobuf.message.Message):
         """What the payload has no field for: key to JSON text."""
 
     @property
-    def joker(self) -> global___Joker:
+    def joker(self) -> jimbot.proto.balatro_objects_pb2.Joker:
         """JOKER_TRIGGER: the joker that acted."""
 
     def __init__(
         self,
         *,
         extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
-        joker: global___Joker | None = ...,
+        joker: jimbot.proto.balatro_objects_pb2.Joker | None = ...,
         score_contribution: builtins.float | None = ...,
         current_total: builtins.float | None = ...,
         timestamp: builtins.float | None = ...,
@@ -2650,7 +1993,7 @@ class ShopEnteredEvent(google.protobuf.message.Message):
         """What the payload has no field for: key to JSON text."""
 
     @property
-    def available_items(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___ShopItem]:
+    def available_items(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[jimbot.proto.balatro_objects_pb2.ShopItem]:
         """What is for sale."""
 
     def __init__(
@@ -2659,7 +2002,7 @@ class ShopEnteredEvent(google.protobuf.message.Message):
         extra: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
         round: builtins.float | None = ...,
         money: builtins.float | None = ...,
-        available_items: collections.abc.Iterable[global___ShopItem] | None = ...,
+        available_items: collections.abc.Iterable[jimbot.proto.balatro_objects_pb2.ShopItem] | None = ...,
         reroll_cost: builtins.float | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_money", b"_money", "_reroll_cost", b"_reroll_cost", "_round", b"_round", "money", b"money", "reroll_cost", b"reroll_cost", "round", b"round"]) -> builtins.bool: ...

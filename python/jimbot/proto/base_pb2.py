@@ -13,6 +13,10 @@ _sym_db = _symbol_database.Default()
 
 
 from jimbot.proto import balatro_events_pb2 as jimbot_dot_events_dot_v1_dot_balatro__events__pb2
+try:
+  jimbot_dot_events_dot_v1_dot_balatro__objects__pb2 = jimbot_dot_events_dot_v1_dot_balatro__events__pb2.jimbot_dot_events_dot_v1_dot_balatro__objects__pb2
+except AttributeError:
+  jimbot_dot_events_dot_v1_dot_balatro__objects__pb2 = jimbot_dot_events_dot_v1_dot_balatro__events__pb2.jimbot.events.v1.balatro_objects_pb2
 from jimbot.proto import game_state_pb2 as jimbot_dot_events_dot_v1_dot_game__state__pb2
 from jimbot.proto import options_pb2 as jimbot_dot_events_dot_v1_dot_options__pb2
 

@@ -8,6 +8,8 @@
 
 import type { GenFile, GenMessage } from "@bufbuild/protobuf/codegenv2";
 import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
+import type { Blind, Card, Consumable, Deck, Joker, ShopItem } from "./balatro_objects_pb.js";
+import { file_jimbot_events_v1_balatro_objects } from "./balatro_objects_pb.js";
 import type { GameStateEvent } from "./game_state_pb.js";
 import { file_jimbot_events_v1_game_state } from "./game_state_pb.js";
 import { file_jimbot_events_v1_options } from "./options_pb.js";
@@ -17,738 +19,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jimbot/events/v1/balatro_events.proto.
  */
 export const file_jimbot_events_v1_balatro_events: GenFile = /*@__PURE__*/
-  fileDesc("CiVqaW1ib3QvZXZlbnRzL3YxL2JhbGF0cm9fZXZlbnRzLnByb3RvEhBqaW1ib3QuZXZlbnRzLnYxIoUECgRDYXJkEjAKBWV4dHJhGA8gAygLMiEuamltYm90LmV2ZW50cy52MS5DYXJkLkV4dHJhRW50cnkSEwoJaWRfbnVtYmVyGAEgASgBSAASEQoHaWRfdGV4dBgCIAEoCUgAEhEKB2lkX2ZsYWcYAyABKAhIABIZCgRyYW5rGAQgASgJQgaKtRgCOEBIAYgBARIZCgRzdWl0GAUgASgJQgaKtRgCOEBIAogBARJUCgtlbmhhbmNlbWVudBgGIAEoCUI6irUYNioEbm9uZSoFYm9udXMqBG11bHQqBHdpbGQqBWdsYXNzKgVzdGVlbCoFc3RvbmUqBGdvbGRQAUgDiAEBEksKB2VkaXRpb24YByABKAlCNYq1GDEqBG5vbmUqBGZvaWwqC2hvbG9ncmFwaGljKgpwb2x5Y2hyb21lKghuZWdhdGl2ZVABSASIAQESGQoEc2VhbBgIIAEoCUIGirUYAjhASAWIAQESJAoIcG9zaXRpb24YCSABKAFCDYq1GAkJAAAAAAAAAABIBogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBAoCaWRCBwoFX3JhbmtCBwoFX3N1aXRCDgoMX2VuaGFuY2VtZW50QgoKCF9lZGl0aW9uQgcKBV9zZWFsQgsKCV9wb3NpdGlvbiKVBAoPSm9rZXJQcm9wZXJ0aWVzEjsKBWV4dHJhGA8gAygLMiwuamltYm90LmV2ZW50cy52MS5Kb2tlclByb3BlcnRpZXMuRXh0cmFFbnRyeRIVCgttdWx0X251bWJlchgBIAEoAUgAEhMKCW11bHRfdGV4dBgCIAEoCUgAEhMKCW11bHRfZmxhZxgDIAEoCEgAEhYKDGNoaXBzX251bWJlchgEIAEoAUgBEhQKCmNoaXBzX3RleHQYBSABKAlIARIUCgpjaGlwc19mbGFnGAYgASgISAESFQoLY29zdF9udW1iZXIYByABKAFIAhITCgljb3N0X3RleHQYCCABKAlIAhITCgljb3N0X2ZsYWcYCSABKAhIAhIbChFzZWxsX3ZhbHVlX251bWJlchgKIAEoAUgDEhkKD3NlbGxfdmFsdWVfdGV4dBgLIAEoCUgDEhkKD3NlbGxfdmFsdWVfZmxhZxgMIAEoCEgDEksKB2VkaXRpb24YDSABKAlCNYq1GDEqBG5vbmUqBGZvaWwqC2hvbG9ncmFwaGljKgpwb2x5Y2hyb21lKghuZWdhdGl2ZVABSASIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBG11bHRCBwoFY2hpcHNCBgoEY29zdEIMCgpzZWxsX3ZhbHVlQgoKCF9lZGl0aW9uIpEDCgVKb2tlchIxCgVleHRyYRgPIAMoCzIiLmppbWJvdC5ldmVudHMudjEuSm9rZXIuRXh0cmFFbnRyeRITCglpZF9udW1iZXIYASABKAFIABIRCgdpZF90ZXh0GAIgASgJSAASEQoHaWRfZmxhZxgDIAEoCEgAEhoKBG5hbWUYBCABKAlCB4q1GAM4gAJIAYgBARIkCghwb3NpdGlvbhgFIAEoAUINirUYCQkAAAAAAAAAAEgCiAEBEjUKCnByb3BlcnRpZXMYBiABKAsyIS5qaW1ib3QuZXZlbnRzLnYxLkpva2VyUHJvcGVydGllcxJLCgdlZGl0aW9uGAcgASgJQjWKtRgxKgRub25lKgRmb2lsKgtob2xvZ3JhcGhpYyoKcG9seWNocm9tZSoIbmVnYXRpdmVQAUgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIECgJpZEIHCgVfbmFtZUILCglfcG9zaXRpb25CCgoIX2VkaXRpb24i+QEKFENvbnN1bWFibGVQcm9wZXJ0aWVzEkAKBWV4dHJhGA8gAygLMjEuamltYm90LmV2ZW50cy52MS5Db25zdW1hYmxlUHJvcGVydGllcy5FeHRyYUVudHJ5EhUKC2Nvc3RfbnVtYmVyGAEgASgBSAASEwoJY29zdF90ZXh0GAIgASgJSAASEwoJY29zdF9mbGFnGAMgASgISAASHAoHZWRpdGlvbhgEIAEoCUIGirUYAjhASAGIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBGNvc3RCCgoIX2VkaXRpb24i9QIKCkNvbnN1bWFibGUSNgoFZXh0cmEYDyADKAsyJy5qaW1ib3QuZXZlbnRzLnYxLkNvbnN1bWFibGUuRXh0cmFFbnRyeRITCglpZF9udW1iZXIYASABKAFIABIRCgdpZF90ZXh0GAIgASgJSAASEQoHaWRfZmxhZxgDIAEoCEgAEhoKBG5hbWUYBCABKAlCB4q1GAM4gAJIAYgBARIeCgljYXJkX3R5cGUYBSABKAlCBoq1GAI4QEgCiAEBEiQKCHBvc2l0aW9uGAYgASgBQg2KtRgJCQAAAAAAAAAASAOIAQESOgoKcHJvcGVydGllcxgHIAEoCzImLmppbWJvdC5ldmVudHMudjEuQ29uc3VtYWJsZVByb3BlcnRpZXMaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgQKAmlkQgcKBV9uYW1lQgwKCl9jYXJkX3R5cGVCCwoJX3Bvc2l0aW9uIoEDCghTaG9wSXRlbRI0CgVleHRyYRgPIAMoCzIlLmppbWJvdC5ldmVudHMudjEuU2hvcEl0ZW0uRXh0cmFFbnRyeRIaCgRuYW1lGAEgASgJQgeKtRgDOIACSAKIAQESEQoEY29zdBgCIAEoAUgDiAEBEhcKDXJhcml0eV9udW1iZXIYAyABKAFIABIVCgtyYXJpdHlfdGV4dBgEIAEoCUgAEhkKBHR5cGUYBSABKAlCBoq1GAI4QEgEiAEBEhMKCWlkX251bWJlchgGIAEoAUgBEhEKB2lkX3RleHQYByABKAlIARIRCgdpZF9mbGFnGAggASgISAESJAoIcG9zaXRpb24YCSABKAFCDYq1GAkJAAAAAAAAAABIBYgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCAoGcmFyaXR5QgQKAmlkQgcKBV9uYW1lQgcKBV9jb3N0QgcKBV90eXBlQgsKCV9wb3NpdGlvbiLGAQoIQm9zc0luZm8SNAoFZXh0cmEYDyADKAsyJS5qaW1ib3QuZXZlbnRzLnYxLkJvc3NJbmZvLkV4dHJhRW50cnkSEAoDbWluGAEgASgBSACIAQESEAoDbWF4GAIgASgBSAGIAQESFQoIc2hvd2Rvd24YAyABKAhIAogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBgoEX21pbkIGCgRfbWF4QgsKCV9zaG93ZG93biLqAgoFQmxpbmQSMQoFZXh0cmEYDyADKAsyIi5qaW1ib3QuZXZlbnRzLnYxLkJsaW5kLkV4dHJhRW50cnkSGgoEbmFtZRgBIAEoCUIHirUYAziAAkgBiAEBEh8KCWNoaXBfdGV4dBgCIAEoCUIHirUYAziAAkgCiAEBEhIKBWNoaXBzGAMgASgBSAOIAQESEQoEbXVsdBgEIAEoAUgEiAEBEhUKCGRlZmVhdGVkGAUgASgISAWIAQESEwoJYm9zc19mbGFnGAYgASgISAASMQoLYm9zc19vYmplY3QYByABKAsyGi5qaW1ib3QuZXZlbnRzLnYxLkJvc3NJbmZvSAAaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBGJvc3NCBwoFX25hbWVCDAoKX2NoaXBfdGV4dEIICgZfY2hpcHNCBwoFX211bHRCCwoJX2RlZmVhdGVkIpUCCgREZWNrEjAKBWV4dHJhGA8gAygLMiEuamltYm90LmV2ZW50cy52MS5EZWNrLkV4dHJhRW50cnkSKwoPcmVtYWluaW5nX2NvdW50GAEgASgBQg2KtRgJCQAAAAAAAAAASACIAQESOAoPY2FyZHNfcmVtYWluaW5nGAIgAygLMhYuamltYm90LmV2ZW50cy52MS5DYXJkQgeKtRgDQJBOEjIKCWZ1bGxfZGVjaxgDIAMoCzIWLmppbWJvdC5ldmVudHMudjEuQ2FyZEIHirUYA0CQThosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCEgoQX3JlbWFpbmluZ19jb3VudCKcBQoMVHJpZ2dlckV2ZW50EjgKBWV4dHJhGA8gAygLMikuamltYm90LmV2ZW50cy52MS5UcmlnZ2VyRXZlbnQuRXh0cmFFbnRyeRIgCgpqb2tlcl9uYW1lGAEgASgJQgeKtRgDOIACSACIAQESFQoIcG9zaXRpb24YAiABKAFIAYgBARISCgVvcmRlchgDIAEoAUgCiAEBEh8KEnNjb3JlX2NvbnRyaWJ1dGlvbhgEIAEoAUgDiAEBEhoKDWN1cnJlbnRfdG90YWwYBSABKAFIBIgBARIWCgl0aW1lc3RhbXAYBiABKAFIBYgBARIVCghzZXF1ZW5jZRgHIAEoBEgGiAEBEhgKC211bHRfYmVmb3JlGAggASgBSAeIAQESFwoKbXVsdF9hZnRlchgJIAEoAUgIiAEBEhkKDGNoaXBzX2JlZm9yZRgKIAEoAUgJiAEBEhgKC2NoaXBzX2FmdGVyGAsgASgBSAqIAQESIgoMdHJpZ2dlcl90eXBlGAwgASgJQgeKtRgDOIACSAuIAQESFgoJY2F1c2VkX2J5GA0gASgESAyIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19qb2tlcl9uYW1lQgsKCV9wb3NpdGlvbkIICgZfb3JkZXJCFQoTX3Njb3JlX2NvbnRyaWJ1dGlvbkIQCg5fY3VycmVudF90b3RhbEIMCgpfdGltZXN0YW1wQgsKCV9zZXF1ZW5jZUIOCgxfbXVsdF9iZWZvcmVCDQoLX211bHRfYWZ0ZXJCDwoNX2NoaXBzX2JlZm9yZUIOCgxfY2hpcHNfYWZ0ZXJCDwoNX3RyaWdnZXJfdHlwZUIMCgpfY2F1c2VkX2J5IsUECgtDYXNjYWRlSW5mbxI3CgVleHRyYRgPIAMoCzIoLmppbWJvdC5ldmVudHMudjEuQ2FzY2FkZUluZm8uRXh0cmFFbnRyeRIgCgpjYXNjYWRlX2lkGAEgASgJQgeKtRgDOIACSACIAQESNwoPaW5pdGlhbF90cmlnZ2VyGAIgASgLMh4uamltYm90LmV2ZW50cy52MS5UcmlnZ2VyRXZlbnQSLQoFY2hhaW4YAyADKAsyHi5qaW1ib3QuZXZlbnRzLnYxLlRyaWdnZXJFdmVudBISCgVkZXB0aBgEIAEoAUgBiAEBEhgKC3RvdGFsX2NoaXBzGAUgASgBSAKIAQESFwoKdG90YWxfbXVsdBgGIAEoAUgDiAEBEhgKC3RvdGFsX3Njb3JlGAcgASgBSASIAQESFwoKc3RhcnRfdGltZRgIIAEoAUgFiAEBEhUKCGVuZF90aW1lGAkgASgBSAaIAQESGgoNdHJpZ2dlcl9jb3VudBgKIAEoAUgHiAEBEhUKCGNvbXBsZXRlGAsgASgISAiIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19jYXNjYWRlX2lkQggKBl9kZXB0aEIOCgxfdG90YWxfY2hpcHNCDQoLX3RvdGFsX211bHRCDgoMX3RvdGFsX3Njb3JlQg0KC19zdGFydF90aW1lQgsKCV9lbmRfdGltZUIQCg5fdHJpZ2dlcl9jb3VudEILCglfY29tcGxldGUiyAYKFUJhbGF0cm9HYW1lU3RhdGVFdmVudBJBCgVleHRyYRgPIAMoCzIyLmppbWJvdC5ldmVudHMudjEuQmFsYXRyb0dhbWVTdGF0ZUV2ZW50LkV4dHJhRW50cnkSNAoEYmFzZRgBIAEoCzIgLmppbWJvdC5ldmVudHMudjEuR2FtZVN0YXRlRXZlbnRCBJC1GAESMAoIdHJpZ2dlcnMYAiADKAsyHi5qaW1ib3QuZXZlbnRzLnYxLlRyaWdnZXJFdmVudBIzCgxjYXNjYWRlX2luZm8YAyABKAsyHS5qaW1ib3QuZXZlbnRzLnYxLkNhc2NhZGVJbmZvEjAKBmpva2VycxgEIAMoCzIXLmppbWJvdC5ldmVudHMudjEuSm9rZXJCB4q1GANAkE4SLQoEaGFuZBgFIAMoCzIWLmppbWJvdC5ldmVudHMudjEuQ2FyZEIHirUYA0CQThIkCgRkZWNrGAYgASgLMhYuamltYm90LmV2ZW50cy52MS5EZWNrEjoKC2NvbnN1bWFibGVzGAcgAygLMhwuamltYm90LmV2ZW50cy52MS5Db25zdW1hYmxlQgeKtRgDQJBOElMKCnNob3BfaXRlbXMYCCADKAsyNi5qaW1ib3QuZXZlbnRzLnYxLkJhbGF0cm9HYW1lU3RhdGVFdmVudC5TaG9wSXRlbXNFbnRyeUIHirUYA0DoBxImCgVibGluZBgJIAEoCzIXLmppbWJvdC5ldmVudHMudjEuQmxpbmQSXgoNc2NvcmVfaGlzdG9yeRgKIAMoCzI5LmppbWJvdC5ldmVudHMudjEuQmFsYXRyb0dhbWVTdGF0ZUV2ZW50LlNjb3JlSGlzdG9yeUVudHJ5QgyKtRgEQKCNBpi1GAEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGkwKDlNob3BJdGVtc0VudHJ5EgsKA2tleRgBIAEoCRIpCgV2YWx1ZRgCIAEoCzIaLmppbWJvdC5ldmVudHMudjEuU2hvcEl0ZW06AjgBGjMKEVNjb3JlSGlzdG9yeUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEimgIKDkhlYXJ0YmVhdEV2ZW50EjoKBWV4dHJhGA8gAygLMisuamltYm90LmV2ZW50cy52MS5IZWFydGJlYXRFdmVudC5FeHRyYUVudHJ5Eh0KB3ZlcnNpb24YASABKAlCB4q1GAM4gAJIAIgBARITCgZ1cHRpbWUYAiABKAFIAYgBARIVCghoZWFkbGVzcxgDIAEoCEgCiAEBEiAKCmdhbWVfc3RhdGUYBCABKAlCB4q1GAM4gAJIA4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCgoIX3ZlcnNpb25CCQoHX3VwdGltZUILCglfaGVhZGxlc3NCDQoLX2dhbWVfc3RhdGUi9AEKEU1vbmV5Q2hhbmdlZEV2ZW50Ej0KBWV4dHJhGA8gAygLMi4uamltYm90LmV2ZW50cy52MS5Nb25leUNoYW5nZWRFdmVudC5FeHRyYUVudHJ5EhYKCW9sZF92YWx1ZRgBIAEoAUgAiAEBEhYKCW5ld192YWx1ZRgCIAEoAUgBiAEBEhcKCmRpZmZlcmVuY2UYAyABKAFIAogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX29sZF92YWx1ZUIMCgpfbmV3X3ZhbHVlQg0KC19kaWZmZXJlbmNlIrQCChFTY29yZUNoYW5nZWRFdmVudBI9CgVleHRyYRgPIAMoCzIuLmppbWJvdC5ldmVudHMudjEuU2NvcmVDaGFuZ2VkRXZlbnQuRXh0cmFFbnRyeRIeCglvbGRfY2hpcHMYASABKAFCBoq1GAIYAUgAiAEBEh4KCW5ld19jaGlwcxgCIAEoAUIGirUYAhgBSAGIAQESHQoIb2xkX211bHQYAyABKAFCBoq1GAIYAUgCiAEBEh0KCG5ld19tdWx0GAQgASgBQgaKtRgCGAFIA4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX29sZF9jaGlwc0IMCgpfbmV3X2NoaXBzQgsKCV9vbGRfbXVsdEILCglfbmV3X211bHQinQQKD0hhbmRQbGF5ZWRFdmVudBI7CgVleHRyYRgPIAMoCzIsLmppbWJvdC5ldmVudHMudjEuSGFuZFBsYXllZEV2ZW50LkV4dHJhRW50cnkSFgoJdGltZXN0YW1wGAEgASgBSACIAQESHwoJaGFuZF90eXBlGAIgASgJQgeKtRgDOIACSAGIAQESEgoFc2NvcmUYAyABKAFIAogBARIYCgVjYXJkcxgEIAMoCUIJirUYBThAQOgHEhIKBWNoaXBzGAUgASgBSAOIAQESEQoEbXVsdBgGIAEoAUgEiAEBEhcKCm11bHRpcGxpZXIYByABKAFIBYgBARIcCg9oYW5kc19yZW1haW5pbmcYCCABKAFIBogBARIYCgtoYW5kX251bWJlchgJIAEoAUgHiAEBEh8KEmRpc2NhcmRzX3JlbWFpbmluZxgKIAEoAUgIiAEBEhIKBW1vbmV5GAsgASgBSAmIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCl90aW1lc3RhbXBCDAoKX2hhbmRfdHlwZUIICgZfc2NvcmVCCAoGX2NoaXBzQgcKBV9tdWx0Qg0KC19tdWx0aXBsaWVyQhIKEF9oYW5kc19yZW1haW5pbmdCDgoMX2hhbmRfbnVtYmVyQhUKE19kaXNjYXJkc19yZW1haW5pbmdCCAoGX21vbmV5IqwCChNDYXJkc0Rpc2NhcmRlZEV2ZW50Ej8KBWV4dHJhGA8gAygLMjAuamltYm90LmV2ZW50cy52MS5DYXJkc0Rpc2NhcmRlZEV2ZW50LkV4dHJhRW50cnkSHwoSZGlzY2FyZHNfcmVtYWluaW5nGAEgASgBSACIAQESGAoFY2FyZHMYAiADKAlCCYq1GAU4QEDoBxIZCgRjYXJkGAMgASgJQgaKtRgCOEBIAYgBARIcCg9oYW5kc19yZW1haW5pbmcYBCABKAFIAogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFQoTX2Rpc2NhcmRzX3JlbWFpbmluZ0IHCgVfY2FyZEISChBfaGFuZHNfcmVtYWluaW5nIp4CChJKb2tlcnNDaGFuZ2VkRXZlbnQSPgoFZXh0cmEYDyADKAsyLy5qaW1ib3QuZXZlbnRzLnYxLkpva2Vyc0NoYW5nZWRFdmVudC5FeHRyYUVudHJ5EiUKCW9sZF9jb3VudBgBIAEoAUINirUYCQkAAAAAAAAAAEgAiAEBEiUKCW5ld19jb3VudBgCIAEoAUINirUYCQkAAAAAAAAAAEgBiAEBEjAKBmpva2VycxgDIAMoCzIXLmppbWJvdC5ldmVudHMudjEuSm9rZXJCB4q1GANAkE4aLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCl9vbGRfY291bnRCDAoKX25ld19jb3VudCLHAgoRUm91bmRDaGFuZ2VkRXZlbnQSPQoFZXh0cmEYDyADKAsyLi5qaW1ib3QuZXZlbnRzLnYxLlJvdW5kQ2hhbmdlZEV2ZW50LkV4dHJhRW50cnkSEQoEYW50ZRgBIAEoAUgAiAEBEhIKBXJvdW5kGAIgASgBSAGIAQESFQoIb2xkX2FudGUYAyABKAFIAogBARIVCghuZXdfYW50ZRgEIAEoAUgDiAEBEhsKBWJsaW5kGAUgASgJQgeKtRgDOIACSASIAQESEgoFbW9uZXkYBiABKAFIBYgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX2FudGVCCAoGX3JvdW5kQgsKCV9vbGRfYW50ZUILCglfbmV3X2FudGVCCAoGX2JsaW5kQggKBl9tb25leSK8AgoRUGhhc2VDaGFuZ2VkRXZlbnQSPQoFZXh0cmEYDyADKAsyLi5qaW1ib3QuZXZlbnRzLnYxLlBoYXNlQ2hhbmdlZEV2ZW50LkV4dHJhRW50cnkSHwoJb2xkX3BoYXNlGAEgASgJQgeKtRgDOIACSACIAQESHwoJbmV3X3BoYXNlGAIgASgJQgeKtRgDOIACSAGIAQESHwoJb2xkX3N0YXRlGAMgASgJQgeKtRgDOIACSAKIAQESHwoJbmV3X3N0YXRlGAQgASgJQgeKtRgDOIACSAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCl9vbGRfcGhhc2VCDAoKX25ld19waGFzZUIMCgpfb2xkX3N0YXRlQgwKCl9uZXdfc3RhdGUikgIKElJvdW5kQ29tcGxldGVFdmVudBI+CgVleHRyYRgPIAMoCzIvLmppbWJvdC5ldmVudHMudjEuUm91bmRDb21wbGV0ZUV2ZW50LkV4dHJhRW50cnkSEQoEYW50ZRgBIAEoAUgAiAEBEhIKBXJvdW5kGAIgASgBSAGIAQESEgoFc2NvcmUYAyABKAFIAogBARISCgVtb25leRgEIAEoAUgDiAEBEhAKA3dvbhgFIAEoCEgEiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIHCgVfYW50ZUIICgZfcm91bmRCCAoGX3Njb3JlQggKBl9tb25leUIGCgRfd29uIsQDChFKb2tlclRyaWdnZXJFdmVudBI9CgVleHRyYRgPIAMoCzIuLmppbWJvdC5ldmVudHMudjEuSm9rZXJUcmlnZ2VyRXZlbnQuRXh0cmFFbnRyeRIgCgpqb2tlcl9uYW1lGAEgASgJQgeKtRgDOIACSAKIAQESGwoRY29udGV4dF90eXBlX2ZsYWcYAiABKAhIABIbChFjb250ZXh0X3R5cGVfdGV4dBgDIAEoCUgAEhYKCXRpbWVzdGFtcBgEIAEoAUgDiAEBEhkKD2pva2VyX2lkX251bWJlchgFIAEoAUgBEhcKDWpva2VyX2lkX3RleHQYBiABKAlIARIcCgZlZmZlY3QYByABKAlCB4q1GAM4gAhIBIgBARISCgVjaGlwcxgIIAEoAUgFiAEBEhEKBG11bHQYCSABKAFIBogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDgoMY29udGV4dF90eXBlQgoKCGpva2VyX2lkQg0KC19qb2tlcl9uYW1lQgwKCl90aW1lc3RhbXBCCQoHX2VmZmVjdEIICgZfY2hpcHNCBwoFX211bHQi5gcKDFNjb3JpbmdFdmVudBI4CgVleHRyYRgPIAMoCzIpLmppbWJvdC5ldmVudHMudjEuU2NvcmluZ0V2ZW50LkV4dHJhRW50cnkSJgoFam9rZXIYASABKAsyFy5qaW1ib3QuZXZlbnRzLnYxLkpva2VyEh8KEnNjb3JlX2NvbnRyaWJ1dGlvbhgCIAEoAUgAiAEBEhoKDWN1cnJlbnRfdG90YWwYAyABKAFIAYgBARIWCgl0aW1lc3RhbXAYBCABKAFIAogBARIbCg5zdGFydGluZ19zY29yZRgFIAEoAUgDiAEBEhgKC2ZpbmFsX3Njb3JlGAYgASgBSASIAQESGAoLdG90YWxfZGVsdGEYByABKAFIBYgBARIbCg5qb2tlcl90cmlnZ2VycxgIIAEoAUgGiAEBEhEKBGFudGUYCSABKAFIB4gBARISCgVyb3VuZBgKIAEoAUgIiAEBEhgKC2hhbmRfbnVtYmVyGAsgASgBSAmIAQESEgoFZGVsdGEYDCABKAFICogBARIbCg5wcmV2aW91c19zY29yZRgNIAEoAUgLiAEBEhYKCW5ld19zY29yZRgOIAEoAUgMiAEBEh0KEHRvdGFsX2hhbmRfZGVsdGEYECABKAFIDYgBARIdCgdjb250ZXh0GBEgASgJQgeKtRgDOIACSA6IAQESGAoLbXVsdF9iZWZvcmUYEiABKAFID4gBARIXCgptdWx0X2FmdGVyGBMgASgBSBCIAQESGQoMY2hpcHNfYmVmb3JlGBQgASgBSBGIAQESGAoLY2hpcHNfYWZ0ZXIYFSABKAFIEogBARIcCgZzb3VyY2UYFiABKAlCB4q1GAM4gAJIE4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFQoTX3Njb3JlX2NvbnRyaWJ1dGlvbkIQCg5fY3VycmVudF90b3RhbEIMCgpfdGltZXN0YW1wQhEKD19zdGFydGluZ19zY29yZUIOCgxfZmluYWxfc2NvcmVCDgoMX3RvdGFsX2RlbHRhQhEKD19qb2tlcl90cmlnZ2Vyc0IHCgVfYW50ZUIICgZfcm91bmRCDgoMX2hhbmRfbnVtYmVyQggKBl9kZWx0YUIRCg9fcHJldmlvdXNfc2NvcmVCDAoKX25ld19zY29yZUITChFfdG90YWxfaGFuZF9kZWx0YUIKCghfY29udGV4dEIOCgxfbXVsdF9iZWZvcmVCDQoLX211bHRfYWZ0ZXJCDwoNX2NoaXBzX2JlZm9yZUIOCgxfY2hpcHNfYWZ0ZXJCCQoHX3NvdXJjZSLaAgoURGVjaXNpb25SZXF1ZXN0RXZlbnQSQAoFZXh0cmEYDyADKAsyMS5qaW1ib3QuZXZlbnRzLnYxLkRlY2lzaW9uUmVxdWVzdEV2ZW50LkV4dHJhRW50cnkSIgoKcmVxdWVzdF9pZBgBIAEoCUIJirUYBTABOIACSACIAQESOwoKZ2FtZV9zdGF0ZRgCIAEoCzInLmppbWJvdC5ldmVudHMudjEuQmFsYXRyb0dhbWVTdGF0ZUV2ZW50EiUKEWF2YWlsYWJsZV9hY3Rpb25zGAMgAygJQgqKtRgGOIAIQJBOEikKDXRpbWVfbGltaXRfbXMYBCABKAFCDYq1GAkJAAAAAAAAAABIAYgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX3JlcXVlc3RfaWRCEAoOX3RpbWVfbGltaXRfbXMivAQKFURlY2lzaW9uUmVzcG9uc2VFdmVudBJBCgVleHRyYRgPIAMoCzIyLmppbWJvdC5ldmVudHMudjEuRGVjaXNpb25SZXNwb25zZUV2ZW50LkV4dHJhRW50cnkSIgoKcmVxdWVzdF9pZBgBIAEoCUIJirUYBTABOIACSACIAQESHAoGYWN0aW9uGAIgASgJQgeKtRgDOIACSAGIAQESSQoGcGFyYW1zGAMgAygLMjMuamltYm90LmV2ZW50cy52MS5EZWNpc2lvblJlc3BvbnNlRXZlbnQuUGFyYW1zRW50cnlCBJi1GAESLwoKY29uZmlkZW5jZRgEIAEoAUIWirUYEgkAAAAAAAAAABEAAAAAAADwP0gCiAEBEiAKCXJlYXNvbmluZxgFIAEoCUIIirUYBDiAgARIA4gBARIjCg1tb2RlbF92ZXJzaW9uGAYgASgJQgeKtRgDOIACSASIAQESJgoKbGF0ZW5jeV9tcxgHIAEoAUINirUYCQkAAAAAAAAAAEgFiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtQYXJhbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19yZXF1ZXN0X2lkQgkKB19hY3Rpb25CDQoLX2NvbmZpZGVuY2VCDAoKX3JlYXNvbmluZ0IQCg5fbW9kZWxfdmVyc2lvbkINCgtfbGF0ZW5jeV9tcyLhAgoKRXJyb3JFdmVudBI2CgVleHRyYRgPIAMoCzInLmppbWJvdC5ldmVudHMudjEuRXJyb3JFdmVudC5FeHRyYUVudHJ5EhQKB21lc3NhZ2UYASABKAlIAIgBARJACgdjb250ZXh0GAIgAygLMikuamltYm90LmV2ZW50cy52MS5FcnJvckV2ZW50LkNvbnRleHRFbnRyeUIEmLUYARIYCgtzdGFja190cmFjZRgDIAEoCUgBiAEBEiAKCmVycm9yX2NvZGUYBCABKAlCB4q1GAM4gAJIAogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLgoMQ29udGV4dEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCgoIX21lc3NhZ2VCDgoMX3N0YWNrX3RyYWNlQg0KC19lcnJvcl9jb2RlItMCCg9EaWFnbm9zdGljRXZlbnQSOwoFZXh0cmEYDyADKAsyLC5qaW1ib3QuZXZlbnRzLnYxLkRpYWdub3N0aWNFdmVudC5FeHRyYUVudHJ5EigKE2F2YWlsYWJsZV9mdW5jdGlvbnMYASADKAlCC4q1GAc4gAhAoI0GEhUKCGdfZXhpc3RzGAIgASgISACIAQESGwoOZ19mdW5jc19leGlzdHMYAyABKAhIAYgBARIaCg1nX2dhbWVfZXhpc3RzGAQgASgISAKIAQESHQoHZ19zdGF0ZRgFIAEoCUIHirUYAziAAkgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUILCglfZ19leGlzdHNCEQoPX2dfZnVuY3NfZXhpc3RzQhAKDl9nX2dhbWVfZXhpc3RzQgoKCF9nX3N0YXRlIq8BChNDb25uZWN0aW9uVGVzdEV2ZW50Ej8KBWV4dHJhGA8gAygLMjAuamltYm90LmV2ZW50cy52MS5Db25uZWN0aW9uVGVzdEV2ZW50LkV4dHJhRW50cnkSHQoHbWVzc2FnZRgBIAEoCUIHirUYAziAIEgAiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIKCghfbWVzc2FnZSK6AgoOR2FtZVN0YXJ0RXZlbnQSOgoFZXh0cmEYDyADKAsyKy5qaW1ib3QuZXZlbnRzLnYxLkdhbWVTdGFydEV2ZW50LkV4dHJhRW50cnkSEwoJc2VlZF90ZXh0GAEgASgJSAASFQoLc2VlZF9udW1iZXIYAiABKAFIABIWCgxzdGFrZV9udW1iZXIYAyABKAFIARIUCgpzdGFrZV90ZXh0GAQgASgJSAESGgoEZGVjaxgFIAEoCUIHirUYAziAAkgCiAEBEhsKDnN0YXJ0aW5nX21vbmV5GAYgASgBSAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBHNlZWRCBwoFc3Rha2VCBwoFX2RlY2tCEQoPX3N0YXJ0aW5nX21vbmV5Ir8CCg1HYW1lT3ZlckV2ZW50EjkKBWV4dHJhGA8gAygLMiouamltYm90LmV2ZW50cy52MS5HYW1lT3ZlckV2ZW50LkV4dHJhRW50cnkSGAoLZmluYWxfc2NvcmUYASABKAFIAIgBARIaCg1yb3VuZF9yZWFjaGVkGAIgASgBSAGIAQESHAoGcmVhc29uGAMgASgJQgeKtRgDOIAISAKIAQESGQoMYW50ZV9yZWFjaGVkGAQgASgBSAOIAQESEAoDd29uGAUgASgISASIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg4KDF9maW5hbF9zY29yZUIQCg5fcm91bmRfcmVhY2hlZEIJCgdfcmVhc29uQg8KDV9hbnRlX3JlYWNoZWRCBgoEX3dvbiK9AwoLQWN0aW9uRXZlbnQSNwoFZXh0cmEYDyADKAsyKC5qaW1ib3QuZXZlbnRzLnYxLkFjdGlvbkV2ZW50LkV4dHJhRW50cnkSHAoGYWN0aW9uGAEgASgJQgeKtRgDOIACSACIAQESPwoGcGFyYW1zGAIgAygLMikuamltYm90LmV2ZW50cy52MS5BY3Rpb25FdmVudC5QYXJhbXNFbnRyeUIEmLUYARIhCgthY3Rpb25fdHlwZRgDIAEoCUIHirUYAziAAkgBiAEBEhQKB3N1Y2Nlc3MYBCABKAhIAogBARIdCgZyZXN1bHQYBSABKAlCCIq1GAQ4gIAESAOIAQESIAoKY29tbWFuZF9pZBgGIAEoCUIHirUYAziAAkgEiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtQYXJhbXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB19hY3Rpb25CDgoMX2FjdGlvbl90eXBlQgoKCF9zdWNjZXNzQgkKB19yZXN1bHRCDQoLX2NvbW1hbmRfaWQilAMKEkJsaW5kU2VsZWN0ZWRFdmVudBI+CgVleHRyYRgPIAMoCzIvLmppbWJvdC5ldmVudHMudjEuQmxpbmRTZWxlY3RlZEV2ZW50LkV4dHJhRW50cnkSGwoFYmxpbmQYASABKAlCB4q1GAM4gAJIAIgBARIfCgpibGluZF90eXBlGAIgASgJQgaKtRgCOEBIAYgBARIgCgpibGluZF9uYW1lGAMgASgJQgeKtRgDOIACSAKIAQESEQoEYW50ZRgEIAEoAUgDiAEBEhIKBXJvdW5kGAUgASgBSASIAQESGwoOY2hpcHNfcmVxdWlyZWQYBiABKAFIBYgBARITCgZyZXdhcmQYByABKAFIBogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCAoGX2JsaW5kQg0KC19ibGluZF90eXBlQg0KC19ibGluZF9uYW1lQgcKBV9hbnRlQggKBl9yb3VuZEIRCg9fY2hpcHNfcmVxdWlyZWRCCQoHX3Jld2FyZCKCAwoSQmxpbmREZWZlYXRlZEV2ZW50Ej4KBWV4dHJhGA8gAygLMi8uamltYm90LmV2ZW50cy52MS5CbGluZERlZmVhdGVkRXZlbnQuRXh0cmFFbnRyeRIbCgVibGluZBgBIAEoCUIHirUYAziAAkgAiAEBEh8KCmJsaW5kX3R5cGUYAiABKAlCBoq1GAI4QEgBiAEBEiAKCmJsaW5kX25hbWUYAyABKAlCB4q1GAM4gAJIAogBARIRCgRhbnRlGAQgASgBSAOIAQESEgoFcm91bmQYBSABKAFIBIgBARISCgVzY29yZRgGIAEoAUgFiAEBEhMKBnJld2FyZBgHIAEoAUgGiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIICgZfYmxpbmRCDQoLX2JsaW5kX3R5cGVCDQoLX2JsaW5kX25hbWVCBwoFX2FudGVCCAoGX3JvdW5kQggKBl9zY29yZUIJCgdfcmV3YXJkIqICChBTaG9wRW50ZXJlZEV2ZW50EjwKBWV4dHJhGA8gAygLMi0uamltYm90LmV2ZW50cy52MS5TaG9wRW50ZXJlZEV2ZW50LkV4dHJhRW50cnkSEgoFcm91bmQYASABKAFIAIgBARISCgVtb25leRgCIAEoAUgBiAEBEjwKD2F2YWlsYWJsZV9pdGVtcxgDIAMoCzIaLmppbWJvdC5ldmVudHMudjEuU2hvcEl0ZW1CB4q1GANA6AcSGAoLcmVyb2xsX2Nvc3QYBCABKAFIAogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCAoGX3JvdW5kQggKBl9tb25leUIOCgxfcmVyb2xsX2Nvc3QilAIKD1Nob3BFeGl0ZWRFdmVudBI7CgVleHRyYRgPIAMoCzIsLmppbWJvdC5ldmVudHMudjEuU2hvcEV4aXRlZEV2ZW50LkV4dHJhRW50cnkSEgoFcm91bmQYASABKAFIAIgBARISCgVtb25leRgCIAEoAUgBiAEBEhwKD2l0ZW1zX3B1cmNoYXNlZBgDIAEoAUgCiAEBEhgKC21vbmV5X3NwZW50GAQgASgBSAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQggKBl9yb3VuZEIICgZfbW9uZXlCEgoQX2l0ZW1zX3B1cmNoYXNlZEIOCgxfbW9uZXlfc3BlbnQi4AIKEkNhcmRQdXJjaGFzZWRFdmVudBI+CgVleHRyYRgPIAMoCzIvLmppbWJvdC5ldmVudHMudjEuQ2FyZFB1cmNoYXNlZEV2ZW50LkV4dHJhRW50cnkSHgoJY2FyZF90eXBlGAEgASgJQgaKtRgCOEBIAYgBARIWCgxjYXJkX2lkX3RleHQYAiABKAlIABIYCg5jYXJkX2lkX251bWJlchgDIAEoAUgAEhEKBGNvc3QYBCABKAFIAogBARIcCg9tb25leV9yZW1haW5pbmcYBSABKAFIA4gBARIaCgRuYW1lGAYgASgJQgeKtRgDOIACSASIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB2NhcmRfaWRCDAoKX2NhcmRfdHlwZUIHCgVfY29zdEISChBfbW9uZXlfcmVtYWluaW5nQgcKBV9uYW1lIuICCg1DYXJkU29sZEV2ZW50EjkKBWV4dHJhGA8gAygLMiouamltYm90LmV2ZW50cy52MS5DYXJkU29sZEV2ZW50LkV4dHJhRW50cnkSHgoJY2FyZF90eXBlGAEgASgJQgaKtRgCOEBIAYgBARIWCgxjYXJkX2lkX3RleHQYAiABKAlIABIYCg5jYXJkX2lkX251bWJlchgDIAEoAUgAEhcKCnNlbGxfdmFsdWUYBCABKAFIAogBARIcCg9tb25leV9yZW1haW5pbmcYBSABKAFIA4gBARIaCgRuYW1lGAYgASgJQgeKtRgDOIACSASIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgkKB2NhcmRfaWRCDAoKX2NhcmRfdHlwZUINCgtfc2VsbF92YWx1ZUISChBfbW9uZXlfcmVtYWluaW5nQgcKBV9uYW1lIooDChFDYXJkRW5oYW5jZWRFdmVudBI9CgVleHRyYRgPIAMoCzIuLmppbWJvdC5ldmVudHMudjEuQ2FyZEVuaGFuY2VkRXZlbnQuRXh0cmFFbnRyeRIZCgRjYXJkGAEgASgJQgaKtRgCOEBIAYgBARIWCgxjYXJkX2lkX3RleHQYAiABKAlIABIYCg5jYXJkX2lkX251bWJlchgDIAEoAUgAEiAKC2VuaGFuY2VtZW50GAQgASgJQgaKtRgCOEBIAogBARIcCgdlZGl0aW9uGAUgASgJQgaKtRgCOEBIA4gBARIZCgRzZWFsGAYgASgJQgaKtRgCOEBIBIgBARIcCgZzb3VyY2UYByABKAlCB4q1GAM4gAJIBYgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHY2FyZF9pZEIHCgVfY2FyZEIOCgxfZW5oYW5jZW1lbnRCCgoIX2VkaXRpb25CBwoFX3NlYWxCCQoHX3NvdXJjZSK0AgoSQm9vc3Rlck9wZW5lZEV2ZW50Ej4KBWV4dHJhGA8gAygLMi8uamltYm90LmV2ZW50cy52MS5Cb29zdGVyT3BlbmVkRXZlbnQuRXh0cmFFbnRyeRIhCgxib29zdGVyX3R5cGUYASABKAlCBoq1GAI4QEgAiAEBEhoKBG5hbWUYAiABKAlCB4q1GAM4gAJIAYgBARIRCgRjb3N0GAMgASgBSAKIAQESGQoFY2FyZHMYBCADKAlCCoq1GAY4gAJA6AcSFAoHY2hvaWNlcxgFIAEoAUgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIPCg1fYm9vc3Rlcl90eXBlQgcKBV9uYW1lQgcKBV9jb3N0QgoKCF9jaG9pY2VzIuUEChFSb3VuZFN1bW1hcnlFdmVudBI9CgVleHRyYRgPIAMoCzIuLmppbWJvdC5ldmVudHMudjEuUm91bmRTdW1tYXJ5RXZlbnQuRXh0cmFFbnRyeRIRCgRhbnRlGAEgASgBSACIAQESEgoFcm91bmQYAiABKAFIAYgBARIbCgVibGluZBgDIAEoCUIHirUYAziAAkgCiAEBEhAKA3dvbhgEIAEoCEgDiAEBEhIKBXNjb3JlGAUgASgBSASIAQESGwoOcmVxdWlyZWRfc2NvcmUYBiABKAFIBYgBARIZCgxoYW5kc19wbGF5ZWQYByABKAFIBogBARIaCg1kaXNjYXJkc191c2VkGAggASgBSAeIAQESGQoMbW9uZXlfZWFybmVkGAkgASgBSAiIAQESGwoOam9rZXJfdHJpZ2dlcnMYCiABKAFICYgBARIcCg9iZXN0X2hhbmRfc2NvcmUYCyABKAFICogBARIdChBkdXJhdGlvbl9zZWNvbmRzGAwgASgBSAuIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgcKBV9hbnRlQggKBl9yb3VuZEIICgZfYmxpbmRCBgoEX3dvbkIICgZfc2NvcmVCEQoPX3JlcXVpcmVkX3Njb3JlQg8KDV9oYW5kc19wbGF5ZWRCEAoOX2Rpc2NhcmRzX3VzZWRCDwoNX21vbmV5X2Vhcm5lZEIRCg9fam9rZXJfdHJpZ2dlcnNCEgoQX2Jlc3RfaGFuZF9zY29yZUITChFfZHVyYXRpb25fc2Vjb25kcyL0BAoQR2FtZVN1bW1hcnlFdmVudBI8CgVleHRyYRgPIAMoCzItLmppbWJvdC5ldmVudHMudjEuR2FtZVN1bW1hcnlFdmVudC5FeHRyYUVudHJ5EhAKA3dvbhgBIAEoCEgAiAEBEhgKC2ZpbmFsX3Njb3JlGAIgASgBSAGIAQESGQoMYW50ZV9yZWFjaGVkGAMgASgBSAKIAQESGgoNcm91bmRzX3BsYXllZBgEIAEoAUgDiAEBEhkKDGhhbmRzX3BsYXllZBgFIAEoAUgEiAEBEhwKD2Jlc3RfaGFuZF9zY29yZRgGIAEoAUgFiAEBEhkKDG1vbmV5X2Vhcm5lZBgHIAEoAUgGiAEBEhsKDmpva2VyX3RyaWdnZXJzGAggASgBSAeIAQESGgoGam9rZXJzGAkgAygJQgqKtRgGOIACQJBOEh0KEGR1cmF0aW9uX3NlY29uZHMYCiABKAFICIgBARIaCgRzZWVkGAsgASgJQgeKtRgDOIACSAmIAQESHAoGcmVhc29uGAwgASgJQgeKtRgDOIAISAqIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgYKBF93b25CDgoMX2ZpbmFsX3Njb3JlQg8KDV9hbnRlX3JlYWNoZWRCEAoOX3JvdW5kc19wbGF5ZWRCDwoNX2hhbmRzX3BsYXllZEISChBfYmVzdF9oYW5kX3Njb3JlQg8KDV9tb25leV9lYXJuZWRCEQoPX2pva2VyX3RyaWdnZXJzQhMKEV9kdXJhdGlvbl9zZWNvbmRzQgcKBV9zZWVkQgkKB19yZWFzb24ixwMKDENhc2NhZGVFdmVudBI4CgVleHRyYRgPIAMoCzIpLmppbWJvdC5ldmVudHMudjEuQ2FzY2FkZUV2ZW50LkV4dHJhRW50cnkSMwoMY2FzY2FkZV9pbmZvGAEgASgLMh0uamltYm90LmV2ZW50cy52MS5DYXNjYWRlSW5mbxIRCgRhbnRlGAIgASgBSACIAQESEgoFcm91bmQYAyABKAFIAYgBARIYCgtoYW5kX251bWJlchgEIAEoAUgCiAEBEhsKDnN0YXJ0aW5nX3Njb3JlGAUgASgBSAOIAQESGAoLZmluYWxfc2NvcmUYBiABKAFIBIgBARIbCg5maXJzdF9zZXF1ZW5jZRgHIAEoBEgFiAEBEhoKDWxhc3Rfc2VxdWVuY2UYCCABKARIBogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX2FudGVCCAoGX3JvdW5kQg4KDF9oYW5kX251bWJlckIRCg9fc3RhcnRpbmdfc2NvcmVCDgoMX2ZpbmFsX3Njb3JlQhEKD19maXJzdF9zZXF1ZW5jZUIQCg5fbGFzdF9zZXF1ZW5jZSKUBAoUU3RyYXRlZ3lSZXF1ZXN0RXZlbnQSQAoFZXh0cmEYDyADKAsyMS5qaW1ib3QuZXZlbnRzLnYxLlN0cmF0ZWd5UmVxdWVzdEV2ZW50LkV4dHJhRW50cnkSIgoKcmVxdWVzdF9pZBgBIAEoCUIJirUYBTABOIACSACIAQESOwoKZ2FtZV9zdGF0ZRgCIAEoCzInLmppbWJvdC5ldmVudHMudjEuQmFsYXRyb0dhbWVTdGF0ZUV2ZW50EiMKDXN0cmF0ZWd5X3R5cGUYAyABKAlCB4q1GAM4gAJIAYgBARIfCghxdWVzdGlvbhgEIAEoCUIIirUYBDiAgARIAogBARJKCgdjb250ZXh0GAUgAygLMjMuamltYm90LmV2ZW50cy52MS5TdHJhdGVneVJlcXVlc3RFdmVudC5Db250ZXh0RW50cnlCBJi1GAESKQoNdGltZV9saW1pdF9tcxgGIAEoAUINirUYCQkAAAAAAAAAAEgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARouCgxDb250ZXh0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUINCgtfcmVxdWVzdF9pZEIQCg5fc3RyYXRlZ3lfdHlwZUILCglfcXVlc3Rpb25CEAoOX3RpbWVfbGltaXRfbXMi4AMKFVN0cmF0ZWd5UmVzcG9uc2VFdmVudBJBCgVleHRyYRgPIAMoCzIyLmppbWJvdC5ldmVudHMudjEuU3RyYXRlZ3lSZXNwb25zZUV2ZW50LkV4dHJhRW50cnkSIgoKcmVxdWVzdF9pZBgBIAEoCUIJirUYBTABOIACSACIAQESHwoIc3RyYXRlZ3kYAiABKAlCCIq1GAQ4gIAESAGIAQESJwoTcmVjb21tZW5kZWRfYWN0aW9ucxgDIAMoCUIKirUYBjiACECQThIvCgpjb25maWRlbmNlGAQgASgBQhaKtRgSCQAAAAAAAAAAEQAAAAAAAPA/SAKIAQESIAoJcmVhc29uaW5nGAUgASgJQgiKtRgEOICABEgDiAEBEhsKBW1vZGVsGAYgASgJQgeKtRgDOIACSASIAQESJgoKbGF0ZW5jeV9tcxgHIAEoAUINirUYCQkAAAAAAAAAAEgFiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUINCgtfcmVxdWVzdF9pZEILCglfc3RyYXRlZ3lCDQoLX2NvbmZpZGVuY2VCDAoKX3JlYXNvbmluZ0IICgZfbW9kZWxCDQoLX2xhdGVuY3lfbXMiuQQKFEtub3dsZWRnZVVwZGF0ZUV2ZW50EkAKBWV4dHJhGA8gAygLMjEuamltYm90LmV2ZW50cy52MS5Lbm93bGVkZ2VVcGRhdGVFdmVudC5FeHRyYUVudHJ5Eh8KCWVudGl0eV9pZBgBIAEoCUIHirUYAziAAkgAiAEBEiEKC2VudGl0eV90eXBlGAIgASgJQgeKtRgDOIACSAGIAQESHgoJb3BlcmF0aW9uGAMgASgJQgaKtRgCOEBIAogBARJQCgpwcm9wZXJ0aWVzGAQgAygLMjYuamltYm90LmV2ZW50cy52MS5Lbm93bGVkZ2VVcGRhdGVFdmVudC5Qcm9wZXJ0aWVzRW50cnlCBJi1GAESIAoKcmVsYXRlZF9pZBgFIAEoCUIHirUYAziAAkgDiAEBEh4KCHJlbGF0aW9uGAYgASgJQgeKtRgDOIACSASIAQESLwoKY29uZmlkZW5jZRgHIAEoAUIWirUYEgkAAAAAAAAAABEAAAAAAADwP0gFiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARoxCg9Qcm9wZXJ0aWVzRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfZW50aXR5X2lkQg4KDF9lbnRpdHlfdHlwZUIMCgpfb3BlcmF0aW9uQg0KC19yZWxhdGVkX2lkQgsKCV9yZWxhdGlvbkINCgtfY29uZmlkZW5jZSLxAgoLTWV0cmljRXZlbnQSNwoFZXh0cmEYDyADKAsyKC5qaW1ib3QuZXZlbnRzLnYxLk1ldHJpY0V2ZW50LkV4dHJhRW50cnkSGgoEbmFtZRgBIAEoCUIHirUYAziAAkgAiAEBEhIKBXZhbHVlGAIgASgBSAGIAQESGQoEdW5pdBgDIAEoCUIGirUYAjhASAKIAQESQQoGbGFiZWxzGAQgAygLMikuamltYm90LmV2ZW50cy52MS5NZXRyaWNFdmVudC5MYWJlbHNFbnRyeUIGirUYAkBAEhkKBGtpbmQYBSABKAlCBoq1GAI4QEgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARotCgtMYWJlbHNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgcKBV9uYW1lQggKBl92YWx1ZUIHCgVfdW5pdEIHCgVfa2luZCLWAgoSU2Vzc2lvbkNoYW5nZUV2ZW50Ej4KBWV4dHJhGA8gAygLMi8uamltYm90LmV2ZW50cy52MS5TZXNzaW9uQ2hhbmdlRXZlbnQuRXh0cmFFbnRyeRIRCgRraW5kGAEgASgJSACIAQESEQoEcGVlchgCIAEoCUgBiAEBEhcKCnVzZXJfYWdlbnQYAyABKAlIAogBARITCgZyZWFzb24YBCABKAlIA4gBARIdChBwcmV2aW91c19zZXNzaW9uGAUgASgGSASIAQESEwoGZXZlbnRzGAYgASgESAWIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgcKBV9raW5kQgcKBV9wZWVyQg0KC191c2VyX2FnZW50QgkKB19yZWFzb25CEwoRX3ByZXZpb3VzX3Nlc3Npb25CCQoHX2V2ZW50cyLhAwoMQ29tbWFuZEV2ZW50EjgKBWV4dHJhGA8gAygLMikuamltYm90LmV2ZW50cy52MS5Db21tYW5kRXZlbnQuRXh0cmFFbnRyeRIXCgpjb21tYW5kX2lkGAEgASgJSACIAQESEQoEbGluZRgCIAEoCUgBiAEBEhMKBmFjdGlvbhgDIAEoCUgCiAEBEkAKBnBhcmFtcxgEIAMoCzIqLmppbWJvdC5ldmVudHMudjEuQ29tbWFuZEV2ZW50LlBhcmFtc0VudHJ5QgSYtRgBEhMKBnNvdXJjZRgFIAEoCUgDiAEBEhsKDnRhcmdldF9zZXNzaW9uGAYgASgGSASIAQESFgoJd2FpdGVkX21zGAcgASgBSAWIAQESEwoGcmVhc29uGAggASgJSAaIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC1BhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX2NvbW1hbmRfaWRCBwoFX2xpbmVCCQoHX2FjdGlvbkIJCgdfc291cmNlQhEKD190YXJnZXRfc2Vzc2lvbkIMCgpfd2FpdGVkX21zQgkKB19yZWFzb24igQMKD1VucmVhZGFibGVFdmVudBI7CgVleHRyYRgPIAMoCzIsLmppbWJvdC5ldmVudHMudjEuVW5yZWFkYWJsZUV2ZW50LkV4dHJhRW50cnkSCwoDcmF3GAEgASgMEhIKBWVycm9yGAIgASgJSACIAQESEwoGbGVuZ3RoGAMgASgESAGIAQESEwoGb2Zmc2V0GAQgASgESAKIAQESEQoEcGF0aBgFIAEoCUgDiAEBEhkKDGNvbnRlbnRfdHlwZRgGIAEoCUgEiAEBEhcKCnVzZXJfYWdlbnQYByABKAlIBYgBARIYCgtldmVudHNfa2VwdBgIIAEoBEgGiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIICgZfZXJyb3JCCQoHX2xlbmd0aEIJCgdfb2Zmc2V0QgcKBV9wYXRoQg8KDV9jb250ZW50X3R5cGVCDQoLX3VzZXJfYWdlbnRCDgoMX2V2ZW50c19rZXB0QkNaQWdpdGh1Yi5jb20vamltYm90L2ppbWJvdC1tY3AvY2xpZW50cy9nby9qaW1ib3QvZXZlbnRzL3YxO2V2ZW50c3YxYgZwcm90bzM", [file_jimbot_events_v1_game_state, file_jimbot_events_v1_options]);
-
-/**
- * A playing card.
- *
- * @generated from message jimbot.events.v1.Card
- */
-export type Card = Message<"jimbot.events.v1.Card"> & {
-  /**
-   * What the card has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Id the game gave it, a number or `card_<n>`.
-   *
-   * @generated from oneof jimbot.events.v1.Card.id
-   */
-  id: {
-    /**
-     * Id sent as a number.
-     *
-     * @generated from field: double id_number = 1;
-     */
-    value: number;
-    case: "idNumber";
-  } | {
-    /**
-     * Id sent as text.
-     *
-     * @generated from field: string id_text = 2;
-     */
-    value: string;
-    case: "idText";
-  } | {
-    /**
-     * Id sent as a truth value.
-     *
-     * @generated from field: bool id_flag = 3;
-     */
-    value: boolean;
-    case: "idFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Rank: `2` to `10`, `Jack`, `Queen`, `King`, `Ace`.
-   *
-   * @generated from field: optional string rank = 4;
-   */
-  rank?: string | undefined;
-
-  /**
-   * Suit: `Hearts`, `Diamonds`, `Clubs`, `Spades`.
-   *
-   * @generated from field: optional string suit = 5;
-   */
-  suit?: string | undefined;
-
-  /**
-   * Enhancement.
-   *
-   * @generated from field: optional string enhancement = 6;
-   */
-  enhancement?: string | undefined;
-
-  /**
-   * Edition.
-   *
-   * @generated from field: optional string edition = 7;
-   */
-  edition?: string | undefined;
-
-  /**
-   * Seal, `none` without one.
-   *
-   * @generated from field: optional string seal = 8;
-   */
-  seal?: string | undefined;
-
-  /**
-   * Place in its row, from 0.
-   *
-   * @generated from field: optional double position = 9;
-   */
-  position?: number | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.Card.
- * Use `create(CardSchema)` to create a new message.
- */
-export const CardSchema: GenMessage<Card> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 0);
-
-/**
- * What a joker does and is worth.
- *
- * @generated from message jimbot.events.v1.JokerProperties
- */
-export type JokerProperties = Message<"jimbot.events.v1.JokerProperties"> & {
-  /**
-   * What the properties have no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Multiplier it gives.
-   *
-   * @generated from oneof jimbot.events.v1.JokerProperties.mult
-   */
-  mult: {
-    /**
-     * Sent as a number.
-     *
-     * @generated from field: double mult_number = 1;
-     */
-    value: number;
-    case: "multNumber";
-  } | {
-    /**
-     * Sent as text.
-     *
-     * @generated from field: string mult_text = 2;
-     */
-    value: string;
-    case: "multText";
-  } | {
-    /**
-     * Sent as a truth value.
-     *
-     * @generated from field: bool mult_flag = 3;
-     */
-    value: boolean;
-    case: "multFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Chips it gives.
-   *
-   * @generated from oneof jimbot.events.v1.JokerProperties.chips
-   */
-  chips: {
-    /**
-     * Sent as a number.
-     *
-     * @generated from field: double chips_number = 4;
-     */
-    value: number;
-    case: "chipsNumber";
-  } | {
-    /**
-     * Sent as text.
-     *
-     * @generated from field: string chips_text = 5;
-     */
-    value: string;
-    case: "chipsText";
-  } | {
-    /**
-     * Sent as a truth value.
-     *
-     * @generated from field: bool chips_flag = 6;
-     */
-    value: boolean;
-    case: "chipsFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Dollars it costs.
-   *
-   * @generated from oneof jimbot.events.v1.JokerProperties.cost
-   */
-  cost: {
-    /**
-     * Sent as a number.
-     *
-     * @generated from field: double cost_number = 7;
-     */
-    value: number;
-    case: "costNumber";
-  } | {
-    /**
-     * Sent as text.
-     *
-     * @generated from field: string cost_text = 8;
-     */
-    value: string;
-    case: "costText";
-  } | {
-    /**
-     * Sent as a truth value.
-     *
-     * @generated from field: bool cost_flag = 9;
-     */
-    value: boolean;
-    case: "costFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Dollars it sells for.
-   *
-   * @generated from oneof jimbot.events.v1.JokerProperties.sell_value
-   */
-  sellValue: {
-    /**
-     * Sent as a number.
-     *
-     * @generated from field: double sell_value_number = 10;
-     */
-    value: number;
-    case: "sellValueNumber";
-  } | {
-    /**
-     * Sent as text.
-     *
-     * @generated from field: string sell_value_text = 11;
-     */
-    value: string;
-    case: "sellValueText";
-  } | {
-    /**
-     * Sent as a truth value.
-     *
-     * @generated from field: bool sell_value_flag = 12;
-     */
-    value: boolean;
-    case: "sellValueFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Edition.
-   *
-   * @generated from field: optional string edition = 13;
-   */
-  edition?: string | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.JokerProperties.
- * Use `create(JokerPropertiesSchema)` to create a new message.
- */
-export const JokerPropertiesSchema: GenMessage<JokerProperties> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 1);
-
-/**
- * A joker in the player's row.
- *
- * @generated from message jimbot.events.v1.Joker
- */
-export type Joker = Message<"jimbot.events.v1.Joker"> & {
-  /**
-   * What the joker has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Id the game gave it.
-   *
-   * @generated from oneof jimbot.events.v1.Joker.id
-   */
-  id: {
-    /**
-     * Id sent as a number.
-     *
-     * @generated from field: double id_number = 1;
-     */
-    value: number;
-    case: "idNumber";
-  } | {
-    /**
-     * Id sent as text.
-     *
-     * @generated from field: string id_text = 2;
-     */
-    value: string;
-    case: "idText";
-  } | {
-    /**
-     * Id sent as a truth value.
-     *
-     * @generated from field: bool id_flag = 3;
-     */
-    value: boolean;
-    case: "idFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Name shown to the player.
-   *
-   * @generated from field: optional string name = 4;
-   */
-  name?: string | undefined;
-
-  /**
-   * Place in the row, from 0; from 1 in scoring events.
-   *
-   * @generated from field: optional double position = 5;
-   */
-  position?: number | undefined;
-
-  /**
-   * What it does and is worth.
-   *
-   * @generated from field: jimbot.events.v1.JokerProperties properties = 6;
-   */
-  properties?: JokerProperties | undefined;
-
-  /**
-   * Edition, in games that tell it beside the properties.
-   *
-   * @generated from field: optional string edition = 7;
-   */
-  edition?: string | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.Joker.
- * Use `create(JokerSchema)` to create a new message.
- */
-export const JokerSchema: GenMessage<Joker> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 2);
-
-/**
- * What a consumable is worth.
- *
- * @generated from message jimbot.events.v1.ConsumableProperties
- */
-export type ConsumableProperties = Message<"jimbot.events.v1.ConsumableProperties"> & {
-  /**
-   * What the properties have no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Dollars it costs.
-   *
-   * @generated from oneof jimbot.events.v1.ConsumableProperties.cost
-   */
-  cost: {
-    /**
-     * Sent as a number.
-     *
-     * @generated from field: double cost_number = 1;
-     */
-    value: number;
-    case: "costNumber";
-  } | {
-    /**
-     * Sent as text.
-     *
-     * @generated from field: string cost_text = 2;
-     */
-    value: string;
-    case: "costText";
-  } | {
-    /**
-     * Sent as a truth value.
-     *
-     * @generated from field: bool cost_flag = 3;
-     */
-    value: boolean;
-    case: "costFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Edition.
-   *
-   * @generated from field: optional string edition = 4;
-   */
-  edition?: string | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.ConsumableProperties.
- * Use `create(ConsumablePropertiesSchema)` to create a new message.
- */
-export const ConsumablePropertiesSchema: GenMessage<ConsumableProperties> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 3);
-
-/**
- * A tarot, planet or spectral card that the player holds.
- *
- * @generated from message jimbot.events.v1.Consumable
- */
-export type Consumable = Message<"jimbot.events.v1.Consumable"> & {
-  /**
-   * What the consumable has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Id the game gave it.
-   *
-   * @generated from oneof jimbot.events.v1.Consumable.id
-   */
-  id: {
-    /**
-     * Id sent as a number.
-     *
-     * @generated from field: double id_number = 1;
-     */
-    value: number;
-    case: "idNumber";
-  } | {
-    /**
-     * Id sent as text.
-     *
-     * @generated from field: string id_text = 2;
-     */
-    value: string;
-    case: "idText";
-  } | {
-    /**
-     * Id sent as a truth value.
-     *
-     * @generated from field: bool id_flag = 3;
-     */
-    value: boolean;
-    case: "idFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Name shown to the player.
-   *
-   * @generated from field: optional string name = 4;
-   */
-  name?: string | undefined;
-
-  /**
-   * Kind: `Tarot`, `Planet`, `Spectral`.
-   *
-   * @generated from field: optional string card_type = 5;
-   */
-  cardType?: string | undefined;
-
-  /**
-   * Place in the row, from 0.
-   *
-   * @generated from field: optional double position = 6;
-   */
-  position?: number | undefined;
-
-  /**
-   * What it is worth.
-   *
-   * @generated from field: jimbot.events.v1.ConsumableProperties properties = 7;
-   */
-  properties?: ConsumableProperties | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.Consumable.
- * Use `create(ConsumableSchema)` to create a new message.
- */
-export const ConsumableSchema: GenMessage<Consumable> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 4);
-
-/**
- * Something for sale.
- *
- * @generated from message jimbot.events.v1.ShopItem
- */
-export type ShopItem = Message<"jimbot.events.v1.ShopItem"> & {
-  /**
-   * What the item has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Name shown to the player.
-   *
-   * @generated from field: optional string name = 1;
-   */
-  name?: string | undefined;
-
-  /**
-   * Dollars it costs.
-   *
-   * @generated from field: optional double cost = 2;
-   */
-  cost?: number | undefined;
-
-  /**
-   * Rarity of a joker.
-   *
-   * @generated from oneof jimbot.events.v1.ShopItem.rarity
-   */
-  rarity: {
-    /**
-     * Sent as a number, 1 (common) to 4 (legendary).
-     *
-     * @generated from field: double rarity_number = 3;
-     */
-    value: number;
-    case: "rarityNumber";
-  } | {
-    /**
-     * Sent as text.
-     *
-     * @generated from field: string rarity_text = 4;
-     */
-    value: string;
-    case: "rarityText";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Kind of thing, in lists of older clients.
-   *
-   * @generated from field: optional string type = 5;
-   */
-  type?: string | undefined;
-
-  /**
-   * Id the game gave it.
-   *
-   * @generated from oneof jimbot.events.v1.ShopItem.id
-   */
-  id: {
-    /**
-     * Id sent as a number.
-     *
-     * @generated from field: double id_number = 6;
-     */
-    value: number;
-    case: "idNumber";
-  } | {
-    /**
-     * Id sent as text.
-     *
-     * @generated from field: string id_text = 7;
-     */
-    value: string;
-    case: "idText";
-  } | {
-    /**
-     * Id sent as a truth value.
-     *
-     * @generated from field: bool id_flag = 8;
-     */
-    value: boolean;
-    case: "idFlag";
-  } | { case: undefined; value?: undefined };
-
-  /**
-   * Place in the shop, from 0.
-   *
-   * @generated from field: optional double position = 9;
-   */
-  position?: number | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.ShopItem.
- * Use `create(ShopItemSchema)` to create a new message.
- */
-export const ShopItemSchema: GenMessage<ShopItem> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 5);
-
-/**
- * What makes a blind a boss, in games that tell more than that it is one.
- *
- * @generated from message jimbot.events.v1.BossInfo
- */
-export type BossInfo = Message<"jimbot.events.v1.BossInfo"> & {
-  /**
-   * What the boss has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * First ante it may come in.
-   *
-   * @generated from field: optional double min = 1;
-   */
-  min?: number | undefined;
-
-  /**
-   * Last ante it may come in.
-   *
-   * @generated from field: optional double max = 2;
-   */
-  max?: number | undefined;
-
-  /**
-   * Whether it is one of the final ante's.
-   *
-   * @generated from field: optional bool showdown = 3;
-   */
-  showdown?: boolean | undefined;
-};
-
-/**
- * Describes the message jimbot.events.v1.BossInfo.
- * Use `create(BossInfoSchema)` to create a new message.
- */
-export const BossInfoSchema: GenMessage<BossInfo> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 6);
-
-/**
- * The blind to be beaten.
- *
- * @generated from message jimbot.events.v1.Blind
- */
-export type Blind = Message<"jimbot.events.v1.Blind"> & {
-  /**
-   * What the blind has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Name shown to the player.
-   *
-   * @generated from field: optional string name = 1;
-   */
-  name?: string | undefined;
-
-  /**
-   * Chips needed, as the game prints them.
-   *
-   * @generated from field: optional string chip_text = 2;
-   */
-  chipText?: string | undefined;
-
-  /**
-   * Chips needed.
-   *
-   * @generated from field: optional double chips = 3;
-   */
-  chips?: number | undefined;
-
-  /**
-   * Multiplier of the ante's base chips.
-   *
-   * @generated from field: optional double mult = 4;
-   */
-  mult?: number | undefined;
-
-  /**
-   * Whether it is beaten.
-   *
-   * @generated from field: optional bool defeated = 5;
-   */
-  defeated?: boolean | undefined;
-
-  /**
-   * Whether it is a boss.
-   *
-   * @generated from oneof jimbot.events.v1.Blind.boss
-   */
-  boss: {
-    /**
-     * Sent as a truth value.
-     *
-     * @generated from field: bool boss_flag = 6;
-     */
-    value: boolean;
-    case: "bossFlag";
-  } | {
-    /**
-     * Sent as an object: it is a boss.
-     *
-     * @generated from field: jimbot.events.v1.BossInfo boss_object = 7;
-     */
-    value: BossInfo;
-    case: "bossObject";
-  } | { case: undefined; value?: undefined };
-};
-
-/**
- * Describes the message jimbot.events.v1.Blind.
- * Use `create(BlindSchema)` to create a new message.
- */
-export const BlindSchema: GenMessage<Blind> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 7);
-
-/**
- * The player's cards that are not in the hand.
- *
- * @generated from message jimbot.events.v1.Deck
- */
-export type Deck = Message<"jimbot.events.v1.Deck"> & {
-  /**
-   * What the deck has no field for: key to JSON text.
-   *
-   * @generated from field: map<string, string> extra = 15;
-   */
-  extra: { [key: string]: string };
-
-  /**
-   * Cards left to draw.
-   *
-   * @generated from field: optional double remaining_count = 1;
-   */
-  remainingCount?: number | undefined;
-
-  /**
-   * Some of the cards left to draw; the mod sends five at most.
-   *
-   * @generated from field: repeated jimbot.events.v1.Card cards_remaining = 2;
-   */
-  cardsRemaining: Card[];
-
-  /**
-   * All cards of the player.
-   *
-   * @generated from field: repeated jimbot.events.v1.Card full_deck = 3;
-   */
-  fullDeck: Card[];
-};
-
-/**
- * Describes the message jimbot.events.v1.Deck.
- * Use `create(DeckSchema)` to create a new message.
- */
-export const DeckSchema: GenMessage<Deck> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 8);
+  fileDesc("CiVqaW1ib3QvZXZlbnRzL3YxL2JhbGF0cm9fZXZlbnRzLnByb3RvEhBqaW1ib3QuZXZlbnRzLnYxIpwFCgxUcmlnZ2VyRXZlbnQSOAoFZXh0cmEYDyADKAsyKS5qaW1ib3QuZXZlbnRzLnYxLlRyaWdnZXJFdmVudC5FeHRyYUVudHJ5EiAKCmpva2VyX25hbWUYASABKAlCB4q1GAM4gAJIAIgBARIVCghwb3NpdGlvbhgCIAEoAUgBiAEBEhIKBW9yZGVyGAMgASgBSAKIAQESHwoSc2NvcmVfY29udHJpYnV0aW9uGAQgASgBSAOIAQESGgoNY3VycmVudF90b3RhbBgFIAEoAUgEiAEBEhYKCXRpbWVzdGFtcBgGIAEoAUgFiAEBEhUKCHNlcXVlbmNlGAcgASgESAaIAQESGAoLbXVsdF9iZWZvcmUYCCABKAFIB4gBARIXCgptdWx0X2FmdGVyGAkgASgBSAiIAQESGQoMY2hpcHNfYmVmb3JlGAogASgBSAmIAQESGAoLY2hpcHNfYWZ0ZXIYCyABKAFICogBARIiCgx0cmlnZ2VyX3R5cGUYDCABKAlCB4q1GAM4gAJIC4gBARIWCgljYXVzZWRfYnkYDSABKARIDIgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX2pva2VyX25hbWVCCwoJX3Bvc2l0aW9uQggKBl9vcmRlckIVChNfc2NvcmVfY29udHJpYnV0aW9uQhAKDl9jdXJyZW50X3RvdGFsQgwKCl90aW1lc3RhbXBCCwoJX3NlcXVlbmNlQg4KDF9tdWx0X2JlZm9yZUINCgtfbXVsdF9hZnRlckIPCg1fY2hpcHNfYmVmb3JlQg4KDF9jaGlwc19hZnRlckIPCg1fdHJpZ2dlcl90eXBlQgwKCl9jYXVzZWRfYnkixQQKC0Nhc2NhZGVJbmZvEjcKBWV4dHJhGA8gAygLMiguamltYm90LmV2ZW50cy52MS5DYXNjYWRlSW5mby5FeHRyYUVudHJ5EiAKCmNhc2NhZGVfaWQYASABKAlCB4q1GAM4gAJIAIgBARI3Cg9pbml0aWFsX3RyaWdnZXIYAiABKAsyHi5qaW1ib3QuZXZlbnRzLnYxLlRyaWdnZXJFdmVudBItCgVjaGFpbhgDIAMoCzIeLmppbWJvdC5ldmVudHMudjEuVHJpZ2dlckV2ZW50EhIKBWRlcHRoGAQgASgBSAGIAQESGAoLdG90YWxfY2hpcHMYBSABKAFIAogBARIXCgp0b3RhbF9tdWx0GAYgASgBSAOIAQESGAoLdG90YWxfc2NvcmUYByABKAFIBIgBARIXCgpzdGFydF90aW1lGAggASgBSAWIAQESFQoIZW5kX3RpbWUYCSABKAFIBogBARIaCg10cmlnZ2VyX2NvdW50GAogASgBSAeIAQESFQoIY29tcGxldGUYCyABKAhICIgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX2Nhc2NhZGVfaWRCCAoGX2RlcHRoQg4KDF90b3RhbF9jaGlwc0INCgtfdG90YWxfbXVsdEIOCgxfdG90YWxfc2NvcmVCDQoLX3N0YXJ0X3RpbWVCCwoJX2VuZF90aW1lQhAKDl90cmlnZ2VyX2NvdW50QgsKCV9jb21wbGV0ZSLIBgoVQmFsYXRyb0dhbWVTdGF0ZUV2ZW50EkEKBWV4dHJhGA8gAygLMjIuamltYm90LmV2ZW50cy52MS5CYWxhdHJvR2FtZVN0YXRlRXZlbnQuRXh0cmFFbnRyeRI0CgRiYXNlGAEgASgLMiAuamltYm90LmV2ZW50cy52MS5HYW1lU3RhdGVFdmVudEIEkLUYARIwCgh0cmlnZ2VycxgCIAMoCzIeLmppbWJvdC5ldmVudHMudjEuVHJpZ2dlckV2ZW50EjMKDGNhc2NhZGVfaW5mbxgDIAEoCzIdLmppbWJvdC5ldmVudHMudjEuQ2FzY2FkZUluZm8SMAoGam9rZXJzGAQgAygLMhcuamltYm90LmV2ZW50cy52MS5Kb2tlckIHirUYA0CQThItCgRoYW5kGAUgAygLMhYuamltYm90LmV2ZW50cy52MS5DYXJkQgeKtRgDQJBOEiQKBGRlY2sYBiABKAsyFi5qaW1ib3QuZXZlbnRzLnYxLkRlY2sSOgoLY29uc3VtYWJsZXMYByADKAsyHC5qaW1ib3QuZXZlbnRzLnYxLkNvbnN1bWFibGVCB4q1GANAkE4SUwoKc2hvcF9pdGVtcxgIIAMoCzI2LmppbWJvdC5ldmVudHMudjEuQmFsYXRyb0dhbWVTdGF0ZUV2ZW50LlNob3BJdGVtc0VudHJ5QgeKtRgDQOgHEiYKBWJsaW5kGAkgASgLMhcuamltYm90LmV2ZW50cy52MS5CbGluZBJeCg1zY29yZV9oaXN0b3J5GAogAygLMjkuamltYm90LmV2ZW50cy52MS5CYWxhdHJvR2FtZVN0YXRlRXZlbnQuU2NvcmVIaXN0b3J5RW50cnlCDIq1GARAoI0GmLUYARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaTAoOU2hvcEl0ZW1zRW50cnkSCwoDa2V5GAEgASgJEikKBXZhbHVlGAIgASgLMhouamltYm90LmV2ZW50cy52MS5TaG9wSXRlbToCOAEaMwoRU2NvcmVIaXN0b3J5RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASKaAgoOSGVhcnRiZWF0RXZlbnQSOgoFZXh0cmEYDyADKAsyKy5qaW1ib3QuZXZlbnRzLnYxLkhlYXJ0YmVhdEV2ZW50LkV4dHJhRW50cnkSHQoHdmVyc2lvbhgBIAEoCUIHirUYAziAAkgAiAEBEhMKBnVwdGltZRgCIAEoAUgBiAEBEhUKCGhlYWRsZXNzGAMgASgISAKIAQESIAoKZ2FtZV9zdGF0ZRgEIAEoCUIHirUYAziAAkgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIKCghfdmVyc2lvbkIJCgdfdXB0aW1lQgsKCV9oZWFkbGVzc0INCgtfZ2FtZV9zdGF0ZSL0AQoRTW9uZXlDaGFuZ2VkRXZlbnQSPQoFZXh0cmEYDyADKAsyLi5qaW1ib3QuZXZlbnRzLnYxLk1vbmV5Q2hhbmdlZEV2ZW50LkV4dHJhRW50cnkSFgoJb2xkX3ZhbHVlGAEgASgBSACIAQESFgoJbmV3X3ZhbHVlGAIgASgBSAGIAQESFwoKZGlmZmVyZW5jZRgDIAEoAUgCiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfb2xkX3ZhbHVlQgwKCl9uZXdfdmFsdWVCDQoLX2RpZmZlcmVuY2UitAIKEVNjb3JlQ2hhbmdlZEV2ZW50Ej0KBWV4dHJhGA8gAygLMi4uamltYm90LmV2ZW50cy52MS5TY29yZUNoYW5nZWRFdmVudC5FeHRyYUVudHJ5Eh4KCW9sZF9jaGlwcxgBIAEoAUIGirUYAhgBSACIAQESHgoJbmV3X2NoaXBzGAIgASgBQgaKtRgCGAFIAYgBARIdCghvbGRfbXVsdBgDIAEoAUIGirUYAhgBSAKIAQESHQoIbmV3X211bHQYBCABKAFCBoq1GAIYAUgDiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIMCgpfb2xkX2NoaXBzQgwKCl9uZXdfY2hpcHNCCwoJX29sZF9tdWx0QgsKCV9uZXdfbXVsdCKdBAoPSGFuZFBsYXllZEV2ZW50EjsKBWV4dHJhGA8gAygLMiwuamltYm90LmV2ZW50cy52MS5IYW5kUGxheWVkRXZlbnQuRXh0cmFFbnRyeRIWCgl0aW1lc3RhbXAYASABKAFIAIgBARIfCgloYW5kX3R5cGUYAiABKAlCB4q1GAM4gAJIAYgBARISCgVzY29yZRgDIAEoAUgCiAEBEhgKBWNhcmRzGAQgAygJQgmKtRgFOEBA6AcSEgoFY2hpcHMYBSABKAFIA4gBARIRCgRtdWx0GAYgASgBSASIAQESFwoKbXVsdGlwbGllchgHIAEoAUgFiAEBEhwKD2hhbmRzX3JlbWFpbmluZxgIIAEoAUgGiAEBEhgKC2hhbmRfbnVtYmVyGAkgASgBSAeIAQESHwoSZGlzY2FyZHNfcmVtYWluaW5nGAogASgBSAiIAQESEgoFbW9uZXkYCyABKAFICYgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX3RpbWVzdGFtcEIMCgpfaGFuZF90eXBlQggKBl9zY29yZUIICgZfY2hpcHNCBwoFX211bHRCDQoLX211bHRpcGxpZXJCEgoQX2hhbmRzX3JlbWFpbmluZ0IOCgxfaGFuZF9udW1iZXJCFQoTX2Rpc2NhcmRzX3JlbWFpbmluZ0IICgZfbW9uZXkirAIKE0NhcmRzRGlzY2FyZGVkRXZlbnQSPwoFZXh0cmEYDyADKAsyMC5qaW1ib3QuZXZlbnRzLnYxLkNhcmRzRGlzY2FyZGVkRXZlbnQuRXh0cmFFbnRyeRIfChJkaXNjYXJkc19yZW1haW5pbmcYASABKAFIAIgBARIYCgVjYXJkcxgCIAMoCUIJirUYBThAQOgHEhkKBGNhcmQYAyABKAlCBoq1GAI4QEgBiAEBEhwKD2hhbmRzX3JlbWFpbmluZxgEIAEoAUgCiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIVChNfZGlzY2FyZHNfcmVtYWluaW5nQgcKBV9jYXJkQhIKEF9oYW5kc19yZW1haW5pbmcingIKEkpva2Vyc0NoYW5nZWRFdmVudBI+CgVleHRyYRgPIAMoCzIvLmppbWJvdC5ldmVudHMudjEuSm9rZXJzQ2hhbmdlZEV2ZW50LkV4dHJhRW50cnkSJQoJb2xkX2NvdW50GAEgASgBQg2KtRgJCQAAAAAAAAAASACIAQESJQoJbmV3X2NvdW50GAIgASgBQg2KtRgJCQAAAAAAAAAASAGIAQESMAoGam9rZXJzGAMgAygLMhcuamltYm90LmV2ZW50cy52MS5Kb2tlckIHirUYA0CQThosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX29sZF9jb3VudEIMCgpfbmV3X2NvdW50IscCChFSb3VuZENoYW5nZWRFdmVudBI9CgVleHRyYRgPIAMoCzIuLmppbWJvdC5ldmVudHMudjEuUm91bmRDaGFuZ2VkRXZlbnQuRXh0cmFFbnRyeRIRCgRhbnRlGAEgASgBSACIAQESEgoFcm91bmQYAiABKAFIAYgBARIVCghvbGRfYW50ZRgDIAEoAUgCiAEBEhUKCG5ld19hbnRlGAQgASgBSAOIAQESGwoFYmxpbmQYBSABKAlCB4q1GAM4gAJIBIgBARISCgVtb25leRgGIAEoAUgFiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIHCgVfYW50ZUIICgZfcm91bmRCCwoJX29sZF9hbnRlQgsKCV9uZXdfYW50ZUIICgZfYmxpbmRCCAoGX21vbmV5IrwCChFQaGFzZUNoYW5nZWRFdmVudBI9CgVleHRyYRgPIAMoCzIuLmppbWJvdC5ldmVudHMudjEuUGhhc2VDaGFuZ2VkRXZlbnQuRXh0cmFFbnRyeRIfCglvbGRfcGhhc2UYASABKAlCB4q1GAM4gAJIAIgBARIfCgluZXdfcGhhc2UYAiABKAlCB4q1GAM4gAJIAYgBARIfCglvbGRfc3RhdGUYAyABKAlCB4q1GAM4gAJIAogBARIfCgluZXdfc3RhdGUYBCABKAlCB4q1GAM4gAJIA4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDAoKX29sZF9waGFzZUIMCgpfbmV3X3BoYXNlQgwKCl9vbGRfc3RhdGVCDAoKX25ld19zdGF0ZSKSAgoSUm91bmRDb21wbGV0ZUV2ZW50Ej4KBWV4dHJhGA8gAygLMi8uamltYm90LmV2ZW50cy52MS5Sb3VuZENvbXBsZXRlRXZlbnQuRXh0cmFFbnRyeRIRCgRhbnRlGAEgASgBSACIAQESEgoFcm91bmQYAiABKAFIAYgBARISCgVzY29yZRgDIAEoAUgCiAEBEhIKBW1vbmV5GAQgASgBSAOIAQESEAoDd29uGAUgASgISASIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgcKBV9hbnRlQggKBl9yb3VuZEIICgZfc2NvcmVCCAoGX21vbmV5QgYKBF93b24ixAMKEUpva2VyVHJpZ2dlckV2ZW50Ej0KBWV4dHJhGA8gAygLMi4uamltYm90LmV2ZW50cy52MS5Kb2tlclRyaWdnZXJFdmVudC5FeHRyYUVudHJ5EiAKCmpva2VyX25hbWUYASABKAlCB4q1GAM4gAJIAogBARIbChFjb250ZXh0X3R5cGVfZmxhZxgCIAEoCEgAEhsKEWNvbnRleHRfdHlwZV90ZXh0GAMgASgJSAASFgoJdGltZXN0YW1wGAQgASgBSAOIAQESGQoPam9rZXJfaWRfbnVtYmVyGAUgASgBSAESFwoNam9rZXJfaWRfdGV4dBgGIAEoCUgBEhwKBmVmZmVjdBgHIAEoCUIHirUYAziACEgEiAEBEhIKBWNoaXBzGAggASgBSAWIAQESEQoEbXVsdBgJIAEoAUgGiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIOCgxjb250ZXh0X3R5cGVCCgoIam9rZXJfaWRCDQoLX2pva2VyX25hbWVCDAoKX3RpbWVzdGFtcEIJCgdfZWZmZWN0QggKBl9jaGlwc0IHCgVfbXVsdCLmBwoMU2NvcmluZ0V2ZW50EjgKBWV4dHJhGA8gAygLMikuamltYm90LmV2ZW50cy52MS5TY29yaW5nRXZlbnQuRXh0cmFFbnRyeRImCgVqb2tlchgBIAEoCzIXLmppbWJvdC5ldmVudHMudjEuSm9rZXISHwoSc2NvcmVfY29udHJpYnV0aW9uGAIgASgBSACIAQESGgoNY3VycmVudF90b3RhbBgDIAEoAUgBiAEBEhYKCXRpbWVzdGFtcBgEIAEoAUgCiAEBEhsKDnN0YXJ0aW5nX3Njb3JlGAUgASgBSAOIAQESGAoLZmluYWxfc2NvcmUYBiABKAFIBIgBARIYCgt0b3RhbF9kZWx0YRgHIAEoAUgFiAEBEhsKDmpva2VyX3RyaWdnZXJzGAggASgBSAaIAQESEQoEYW50ZRgJIAEoAUgHiAEBEhIKBXJvdW5kGAogASgBSAiIAQESGAoLaGFuZF9udW1iZXIYCyABKAFICYgBARISCgVkZWx0YRgMIAEoAUgKiAEBEhsKDnByZXZpb3VzX3Njb3JlGA0gASgBSAuIAQESFgoJbmV3X3Njb3JlGA4gASgBSAyIAQESHQoQdG90YWxfaGFuZF9kZWx0YRgQIAEoAUgNiAEBEh0KB2NvbnRleHQYESABKAlCB4q1GAM4gAJIDogBARIYCgttdWx0X2JlZm9yZRgSIAEoAUgPiAEBEhcKCm11bHRfYWZ0ZXIYEyABKAFIEIgBARIZCgxjaGlwc19iZWZvcmUYFCABKAFIEYgBARIYCgtjaGlwc19hZnRlchgVIAEoAUgSiAEBEhwKBnNvdXJjZRgWIAEoCUIHirUYAziAAkgTiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIVChNfc2NvcmVfY29udHJpYnV0aW9uQhAKDl9jdXJyZW50X3RvdGFsQgwKCl90aW1lc3RhbXBCEQoPX3N0YXJ0aW5nX3Njb3JlQg4KDF9maW5hbF9zY29yZUIOCgxfdG90YWxfZGVsdGFCEQoPX2pva2VyX3RyaWdnZXJzQgcKBV9hbnRlQggKBl9yb3VuZEIOCgxfaGFuZF9udW1iZXJCCAoGX2RlbHRhQhEKD19wcmV2aW91c19zY29yZUIMCgpfbmV3X3Njb3JlQhMKEV90b3RhbF9oYW5kX2RlbHRhQgoKCF9jb250ZXh0Qg4KDF9tdWx0X2JlZm9yZUINCgtfbXVsdF9hZnRlckIPCg1fY2hpcHNfYmVmb3JlQg4KDF9jaGlwc19hZnRlckIJCgdfc291cmNlItoCChREZWNpc2lvblJlcXVlc3RFdmVudBJACgVleHRyYRgPIAMoCzIxLmppbWJvdC5ldmVudHMudjEuRGVjaXNpb25SZXF1ZXN0RXZlbnQuRXh0cmFFbnRyeRIiCgpyZXF1ZXN0X2lkGAEgASgJQgmKtRgFMAE4gAJIAIgBARI7CgpnYW1lX3N0YXRlGAIgASgLMicuamltYm90LmV2ZW50cy52MS5CYWxhdHJvR2FtZVN0YXRlRXZlbnQSJQoRYXZhaWxhYmxlX2FjdGlvbnMYAyADKAlCCoq1GAY4gAhAkE4SKQoNdGltZV9saW1pdF9tcxgEIAEoAUINirUYCQkAAAAAAAAAAEgBiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUINCgtfcmVxdWVzdF9pZEIQCg5fdGltZV9saW1pdF9tcyK8BAoVRGVjaXNpb25SZXNwb25zZUV2ZW50EkEKBWV4dHJhGA8gAygLMjIuamltYm90LmV2ZW50cy52MS5EZWNpc2lvblJlc3BvbnNlRXZlbnQuRXh0cmFFbnRyeRIiCgpyZXF1ZXN0X2lkGAEgASgJQgmKtRgFMAE4gAJIAIgBARIcCgZhY3Rpb24YAiABKAlCB4q1GAM4gAJIAYgBARJJCgZwYXJhbXMYAyADKAsyMy5qaW1ib3QuZXZlbnRzLnYxLkRlY2lzaW9uUmVzcG9uc2VFdmVudC5QYXJhbXNFbnRyeUIEmLUYARIvCgpjb25maWRlbmNlGAQgASgBQhaKtRgSCQAAAAAAAAAAEQAAAAAAAPA/SAKIAQESIAoJcmVhc29uaW5nGAUgASgJQgiKtRgEOICABEgDiAEBEiMKDW1vZGVsX3ZlcnNpb24YBiABKAlCB4q1GAM4gAJIBIgBARImCgpsYXRlbmN5X21zGAcgASgBQg2KtRgJCQAAAAAAAAAASAWIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC1BhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDQoLX3JlcXVlc3RfaWRCCQoHX2FjdGlvbkINCgtfY29uZmlkZW5jZUIMCgpfcmVhc29uaW5nQhAKDl9tb2RlbF92ZXJzaW9uQg0KC19sYXRlbmN5X21zIuECCgpFcnJvckV2ZW50EjYKBWV4dHJhGA8gAygLMicuamltYm90LmV2ZW50cy52MS5FcnJvckV2ZW50LkV4dHJhRW50cnkSFAoHbWVzc2FnZRgBIAEoCUgAiAEBEkAKB2NvbnRleHQYAiADKAsyKS5qaW1ib3QuZXZlbnRzLnYxLkVycm9yRXZlbnQuQ29udGV4dEVudHJ5QgSYtRgBEhgKC3N0YWNrX3RyYWNlGAMgASgJSAGIAQESIAoKZXJyb3JfY29kZRgEIAEoCUIHirUYAziAAkgCiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ARouCgxDb250ZXh0RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIKCghfbWVzc2FnZUIOCgxfc3RhY2tfdHJhY2VCDQoLX2Vycm9yX2NvZGUi0wIKD0RpYWdub3N0aWNFdmVudBI7CgVleHRyYRgPIAMoCzIsLmppbWJvdC5ldmVudHMudjEuRGlhZ25vc3RpY0V2ZW50LkV4dHJhRW50cnkSKAoTYXZhaWxhYmxlX2Z1bmN0aW9ucxgBIAMoCUILirUYBziACECgjQYSFQoIZ19leGlzdHMYAiABKAhIAIgBARIbCg5nX2Z1bmNzX2V4aXN0cxgDIAEoCEgBiAEBEhoKDWdfZ2FtZV9leGlzdHMYBCABKAhIAogBARIdCgdnX3N0YXRlGAUgASgJQgeKtRgDOIACSAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgsKCV9nX2V4aXN0c0IRCg9fZ19mdW5jc19leGlzdHNCEAoOX2dfZ2FtZV9leGlzdHNCCgoIX2dfc3RhdGUirwEKE0Nvbm5lY3Rpb25UZXN0RXZlbnQSPwoFZXh0cmEYDyADKAsyMC5qaW1ib3QuZXZlbnRzLnYxLkNvbm5lY3Rpb25UZXN0RXZlbnQuRXh0cmFFbnRyeRIdCgdtZXNzYWdlGAEgASgJQgeKtRgDOIAgSACIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgoKCF9tZXNzYWdlIroCCg5HYW1lU3RhcnRFdmVudBI6CgVleHRyYRgPIAMoCzIrLmppbWJvdC5ldmVudHMudjEuR2FtZVN0YXJ0RXZlbnQuRXh0cmFFbnRyeRITCglzZWVkX3RleHQYASABKAlIABIVCgtzZWVkX251bWJlchgCIAEoAUgAEhYKDHN0YWtlX251bWJlchgDIAEoAUgBEhQKCnN0YWtlX3RleHQYBCABKAlIARIaCgRkZWNrGAUgASgJQgeKtRgDOIACSAKIAQESGwoOc3RhcnRpbmdfbW9uZXkYBiABKAFIA4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBgoEc2VlZEIHCgVzdGFrZUIHCgVfZGVja0IRCg9fc3RhcnRpbmdfbW9uZXkivwIKDUdhbWVPdmVyRXZlbnQSOQoFZXh0cmEYDyADKAsyKi5qaW1ib3QuZXZlbnRzLnYxLkdhbWVPdmVyRXZlbnQuRXh0cmFFbnRyeRIYCgtmaW5hbF9zY29yZRgBIAEoAUgAiAEBEhoKDXJvdW5kX3JlYWNoZWQYAiABKAFIAYgBARIcCgZyZWFzb24YAyABKAlCB4q1GAM4gAhIAogBARIZCgxhbnRlX3JlYWNoZWQYBCABKAFIA4gBARIQCgN3b24YBSABKAhIBIgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCDgoMX2ZpbmFsX3Njb3JlQhAKDl9yb3VuZF9yZWFjaGVkQgkKB19yZWFzb25CDwoNX2FudGVfcmVhY2hlZEIGCgRfd29uIr0DCgtBY3Rpb25FdmVudBI3CgVleHRyYRgPIAMoCzIoLmppbWJvdC5ldmVudHMudjEuQWN0aW9uRXZlbnQuRXh0cmFFbnRyeRIcCgZhY3Rpb24YASABKAlCB4q1GAM4gAJIAIgBARI/CgZwYXJhbXMYAiADKAsyKS5qaW1ib3QuZXZlbnRzLnYxLkFjdGlvbkV2ZW50LlBhcmFtc0VudHJ5QgSYtRgBEiEKC2FjdGlvbl90eXBlGAMgASgJQgeKtRgDOIACSAGIAQESFAoHc3VjY2VzcxgEIAEoCEgCiAEBEh0KBnJlc3VsdBgFIAEoCUIIirUYBDiAgARIA4gBARIgCgpjb21tYW5kX2lkGAYgASgJQgeKtRgDOIACSASIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC1BhcmFtc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHX2FjdGlvbkIOCgxfYWN0aW9uX3R5cGVCCgoIX3N1Y2Nlc3NCCQoHX3Jlc3VsdEINCgtfY29tbWFuZF9pZCKUAwoSQmxpbmRTZWxlY3RlZEV2ZW50Ej4KBWV4dHJhGA8gAygLMi8uamltYm90LmV2ZW50cy52MS5CbGluZFNlbGVjdGVkRXZlbnQuRXh0cmFFbnRyeRIbCgVibGluZBgBIAEoCUIHirUYAziAAkgAiAEBEh8KCmJsaW5kX3R5cGUYAiABKAlCBoq1GAI4QEgBiAEBEiAKCmJsaW5kX25hbWUYAyABKAlCB4q1GAM4gAJIAogBARIRCgRhbnRlGAQgASgBSAOIAQESEgoFcm91bmQYBSABKAFIBIgBARIbCg5jaGlwc19yZXF1aXJlZBgGIAEoAUgFiAEBEhMKBnJld2FyZBgHIAEoAUgGiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIICgZfYmxpbmRCDQoLX2JsaW5kX3R5cGVCDQoLX2JsaW5kX25hbWVCBwoFX2FudGVCCAoGX3JvdW5kQhEKD19jaGlwc19yZXF1aXJlZEIJCgdfcmV3YXJkIoIDChJCbGluZERlZmVhdGVkRXZlbnQSPgoFZXh0cmEYDyADKAsyLy5qaW1ib3QuZXZlbnRzLnYxLkJsaW5kRGVmZWF0ZWRFdmVudC5FeHRyYUVudHJ5EhsKBWJsaW5kGAEgASgJQgeKtRgDOIACSACIAQESHwoKYmxpbmRfdHlwZRgCIAEoCUIGirUYAjhASAGIAQESIAoKYmxpbmRfbmFtZRgDIAEoCUIHirUYAziAAkgCiAEBEhEKBGFudGUYBCABKAFIA4gBARISCgVyb3VuZBgFIAEoAUgEiAEBEhIKBXNjb3JlGAYgASgBSAWIAQESEwoGcmV3YXJkGAcgASgBSAaIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQggKBl9ibGluZEINCgtfYmxpbmRfdHlwZUINCgtfYmxpbmRfbmFtZUIHCgVfYW50ZUIICgZfcm91bmRCCAoGX3Njb3JlQgkKB19yZXdhcmQiogIKEFNob3BFbnRlcmVkRXZlbnQSPAoFZXh0cmEYDyADKAsyLS5qaW1ib3QuZXZlbnRzLnYxLlNob3BFbnRlcmVkRXZlbnQuRXh0cmFFbnRyeRISCgVyb3VuZBgBIAEoAUgAiAEBEhIKBW1vbmV5GAIgASgBSAGIAQESPAoPYXZhaWxhYmxlX2l0ZW1zGAMgAygLMhouamltYm90LmV2ZW50cy52MS5TaG9wSXRlbUIHirUYA0DoBxIYCgtyZXJvbGxfY29zdBgEIAEoAUgCiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIICgZfcm91bmRCCAoGX21vbmV5Qg4KDF9yZXJvbGxfY29zdCKUAgoPU2hvcEV4aXRlZEV2ZW50EjsKBWV4dHJhGA8gAygLMiwuamltYm90LmV2ZW50cy52MS5TaG9wRXhpdGVkRXZlbnQuRXh0cmFFbnRyeRISCgVyb3VuZBgBIAEoAUgAiAEBEhIKBW1vbmV5GAIgASgBSAGIAQESHAoPaXRlbXNfcHVyY2hhc2VkGAMgASgBSAKIAQESGAoLbW9uZXlfc3BlbnQYBCABKAFIA4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCAoGX3JvdW5kQggKBl9tb25leUISChBfaXRlbXNfcHVyY2hhc2VkQg4KDF9tb25leV9zcGVudCLgAgoSQ2FyZFB1cmNoYXNlZEV2ZW50Ej4KBWV4dHJhGA8gAygLMi8uamltYm90LmV2ZW50cy52MS5DYXJkUHVyY2hhc2VkRXZlbnQuRXh0cmFFbnRyeRIeCgljYXJkX3R5cGUYASABKAlCBoq1GAI4QEgBiAEBEhYKDGNhcmRfaWRfdGV4dBgCIAEoCUgAEhgKDmNhcmRfaWRfbnVtYmVyGAMgASgBSAASEQoEY29zdBgEIAEoAUgCiAEBEhwKD21vbmV5X3JlbWFpbmluZxgFIAEoAUgDiAEBEhoKBG5hbWUYBiABKAlCB4q1GAM4gAJIBIgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHY2FyZF9pZEIMCgpfY2FyZF90eXBlQgcKBV9jb3N0QhIKEF9tb25leV9yZW1haW5pbmdCBwoFX25hbWUi4gIKDUNhcmRTb2xkRXZlbnQSOQoFZXh0cmEYDyADKAsyKi5qaW1ib3QuZXZlbnRzLnYxLkNhcmRTb2xkRXZlbnQuRXh0cmFFbnRyeRIeCgljYXJkX3R5cGUYASABKAlCBoq1GAI4QEgBiAEBEhYKDGNhcmRfaWRfdGV4dBgCIAEoCUgAEhgKDmNhcmRfaWRfbnVtYmVyGAMgASgBSAASFwoKc2VsbF92YWx1ZRgEIAEoAUgCiAEBEhwKD21vbmV5X3JlbWFpbmluZxgFIAEoAUgDiAEBEhoKBG5hbWUYBiABKAlCB4q1GAM4gAJIBIgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCCQoHY2FyZF9pZEIMCgpfY2FyZF90eXBlQg0KC19zZWxsX3ZhbHVlQhIKEF9tb25leV9yZW1haW5pbmdCBwoFX25hbWUiigMKEUNhcmRFbmhhbmNlZEV2ZW50Ej0KBWV4dHJhGA8gAygLMi4uamltYm90LmV2ZW50cy52MS5DYXJkRW5oYW5jZWRFdmVudC5FeHRyYUVudHJ5EhkKBGNhcmQYASABKAlCBoq1GAI4QEgBiAEBEhYKDGNhcmRfaWRfdGV4dBgCIAEoCUgAEhgKDmNhcmRfaWRfbnVtYmVyGAMgASgBSAASIAoLZW5oYW5jZW1lbnQYBCABKAlCBoq1GAI4QEgCiAEBEhwKB2VkaXRpb24YBSABKAlCBoq1GAI4QEgDiAEBEhkKBHNlYWwYBiABKAlCBoq1GAI4QEgEiAEBEhwKBnNvdXJjZRgHIAEoCUIHirUYAziAAkgFiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIJCgdjYXJkX2lkQgcKBV9jYXJkQg4KDF9lbmhhbmNlbWVudEIKCghfZWRpdGlvbkIHCgVfc2VhbEIJCgdfc291cmNlIrQCChJCb29zdGVyT3BlbmVkRXZlbnQSPgoFZXh0cmEYDyADKAsyLy5qaW1ib3QuZXZlbnRzLnYxLkJvb3N0ZXJPcGVuZWRFdmVudC5FeHRyYUVudHJ5EiEKDGJvb3N0ZXJfdHlwZRgBIAEoCUIGirUYAjhASACIAQESGgoEbmFtZRgCIAEoCUIHirUYAziAAkgBiAEBEhEKBGNvc3QYAyABKAFIAogBARIZCgVjYXJkcxgEIAMoCUIKirUYBjiAAkDoBxIUCgdjaG9pY2VzGAUgASgBSAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg8KDV9ib29zdGVyX3R5cGVCBwoFX25hbWVCBwoFX2Nvc3RCCgoIX2Nob2ljZXMi5QQKEVJvdW5kU3VtbWFyeUV2ZW50Ej0KBWV4dHJhGA8gAygLMi4uamltYm90LmV2ZW50cy52MS5Sb3VuZFN1bW1hcnlFdmVudC5FeHRyYUVudHJ5EhEKBGFudGUYASABKAFIAIgBARISCgVyb3VuZBgCIAEoAUgBiAEBEhsKBWJsaW5kGAMgASgJQgeKtRgDOIACSAKIAQESEAoDd29uGAQgASgISAOIAQESEgoFc2NvcmUYBSABKAFIBIgBARIbCg5yZXF1aXJlZF9zY29yZRgGIAEoAUgFiAEBEhkKDGhhbmRzX3BsYXllZBgHIAEoAUgGiAEBEhoKDWRpc2NhcmRzX3VzZWQYCCABKAFIB4gBARIZCgxtb25leV9lYXJuZWQYCSABKAFICIgBARIbCg5qb2tlcl90cmlnZ2VycxgKIAEoAUgJiAEBEhwKD2Jlc3RfaGFuZF9zY29yZRgLIAEoAUgKiAEBEh0KEGR1cmF0aW9uX3NlY29uZHMYDCABKAFIC4gBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX2FudGVCCAoGX3JvdW5kQggKBl9ibGluZEIGCgRfd29uQggKBl9zY29yZUIRCg9fcmVxdWlyZWRfc2NvcmVCDwoNX2hhbmRzX3BsYXllZEIQCg5fZGlzY2FyZHNfdXNlZEIPCg1fbW9uZXlfZWFybmVkQhEKD19qb2tlcl90cmlnZ2Vyc0ISChBfYmVzdF9oYW5kX3Njb3JlQhMKEV9kdXJhdGlvbl9zZWNvbmRzIvQEChBHYW1lU3VtbWFyeUV2ZW50EjwKBWV4dHJhGA8gAygLMi0uamltYm90LmV2ZW50cy52MS5HYW1lU3VtbWFyeUV2ZW50LkV4dHJhRW50cnkSEAoDd29uGAEgASgISACIAQESGAoLZmluYWxfc2NvcmUYAiABKAFIAYgBARIZCgxhbnRlX3JlYWNoZWQYAyABKAFIAogBARIaCg1yb3VuZHNfcGxheWVkGAQgASgBSAOIAQESGQoMaGFuZHNfcGxheWVkGAUgASgBSASIAQESHAoPYmVzdF9oYW5kX3Njb3JlGAYgASgBSAWIAQESGQoMbW9uZXlfZWFybmVkGAcgASgBSAaIAQESGwoOam9rZXJfdHJpZ2dlcnMYCCABKAFIB4gBARIaCgZqb2tlcnMYCSADKAlCCoq1GAY4gAJAkE4SHQoQZHVyYXRpb25fc2Vjb25kcxgKIAEoAUgIiAEBEhoKBHNlZWQYCyABKAlCB4q1GAM4gAJICYgBARIcCgZyZWFzb24YDCABKAlCB4q1GAM4gAhICogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBgoEX3dvbkIOCgxfZmluYWxfc2NvcmVCDwoNX2FudGVfcmVhY2hlZEIQCg5fcm91bmRzX3BsYXllZEIPCg1faGFuZHNfcGxheWVkQhIKEF9iZXN0X2hhbmRfc2NvcmVCDwoNX21vbmV5X2Vhcm5lZEIRCg9fam9rZXJfdHJpZ2dlcnNCEwoRX2R1cmF0aW9uX3NlY29uZHNCBwoFX3NlZWRCCQoHX3JlYXNvbiLHAwoMQ2FzY2FkZUV2ZW50EjgKBWV4dHJhGA8gAygLMikuamltYm90LmV2ZW50cy52MS5DYXNjYWRlRXZlbnQuRXh0cmFFbnRyeRIzCgxjYXNjYWRlX2luZm8YASABKAsyHS5qaW1ib3QuZXZlbnRzLnYxLkNhc2NhZGVJbmZvEhEKBGFudGUYAiABKAFIAIgBARISCgVyb3VuZBgDIAEoAUgBiAEBEhgKC2hhbmRfbnVtYmVyGAQgASgBSAKIAQESGwoOc3RhcnRpbmdfc2NvcmUYBSABKAFIA4gBARIYCgtmaW5hbF9zY29yZRgGIAEoAUgEiAEBEhsKDmZpcnN0X3NlcXVlbmNlGAcgASgESAWIAQESGgoNbGFzdF9zZXF1ZW5jZRgIIAEoBEgGiAEBGiwKCkV4dHJhRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUIHCgVfYW50ZUIICgZfcm91bmRCDgoMX2hhbmRfbnVtYmVyQhEKD19zdGFydGluZ19zY29yZUIOCgxfZmluYWxfc2NvcmVCEQoPX2ZpcnN0X3NlcXVlbmNlQhAKDl9sYXN0X3NlcXVlbmNlIpQEChRTdHJhdGVneVJlcXVlc3RFdmVudBJACgVleHRyYRgPIAMoCzIxLmppbWJvdC5ldmVudHMudjEuU3RyYXRlZ3lSZXF1ZXN0RXZlbnQuRXh0cmFFbnRyeRIiCgpyZXF1ZXN0X2lkGAEgASgJQgmKtRgFMAE4gAJIAIgBARI7CgpnYW1lX3N0YXRlGAIgASgLMicuamltYm90LmV2ZW50cy52MS5CYWxhdHJvR2FtZVN0YXRlRXZlbnQSIwoNc3RyYXRlZ3lfdHlwZRgDIAEoCUIHirUYAziAAkgBiAEBEh8KCHF1ZXN0aW9uGAQgASgJQgiKtRgEOICABEgCiAEBEkoKB2NvbnRleHQYBSADKAsyMy5qaW1ib3QuZXZlbnRzLnYxLlN0cmF0ZWd5UmVxdWVzdEV2ZW50LkNvbnRleHRFbnRyeUIEmLUYARIpCg10aW1lX2xpbWl0X21zGAYgASgBQg2KtRgJCQAAAAAAAAAASAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi4KDENvbnRleHRFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19yZXF1ZXN0X2lkQhAKDl9zdHJhdGVneV90eXBlQgsKCV9xdWVzdGlvbkIQCg5fdGltZV9saW1pdF9tcyLgAwoVU3RyYXRlZ3lSZXNwb25zZUV2ZW50EkEKBWV4dHJhGA8gAygLMjIuamltYm90LmV2ZW50cy52MS5TdHJhdGVneVJlc3BvbnNlRXZlbnQuRXh0cmFFbnRyeRIiCgpyZXF1ZXN0X2lkGAEgASgJQgmKtRgFMAE4gAJIAIgBARIfCghzdHJhdGVneRgCIAEoCUIIirUYBDiAgARIAYgBARInChNyZWNvbW1lbmRlZF9hY3Rpb25zGAMgAygJQgqKtRgGOIAIQJBOEi8KCmNvbmZpZGVuY2UYBCABKAFCFoq1GBIJAAAAAAAAAAARAAAAAAAA8D9IAogBARIgCglyZWFzb25pbmcYBSABKAlCCIq1GAQ4gIAESAOIAQESGwoFbW9kZWwYBiABKAlCB4q1GAM4gAJIBIgBARImCgpsYXRlbmN5X21zGAcgASgBQg2KtRgJCQAAAAAAAAAASAWIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQg0KC19yZXF1ZXN0X2lkQgsKCV9zdHJhdGVneUINCgtfY29uZmlkZW5jZUIMCgpfcmVhc29uaW5nQggKBl9tb2RlbEINCgtfbGF0ZW5jeV9tcyK5BAoUS25vd2xlZGdlVXBkYXRlRXZlbnQSQAoFZXh0cmEYDyADKAsyMS5qaW1ib3QuZXZlbnRzLnYxLktub3dsZWRnZVVwZGF0ZUV2ZW50LkV4dHJhRW50cnkSHwoJZW50aXR5X2lkGAEgASgJQgeKtRgDOIACSACIAQESIQoLZW50aXR5X3R5cGUYAiABKAlCB4q1GAM4gAJIAYgBARIeCglvcGVyYXRpb24YAyABKAlCBoq1GAI4QEgCiAEBElAKCnByb3BlcnRpZXMYBCADKAsyNi5qaW1ib3QuZXZlbnRzLnYxLktub3dsZWRnZVVwZGF0ZUV2ZW50LlByb3BlcnRpZXNFbnRyeUIEmLUYARIgCgpyZWxhdGVkX2lkGAUgASgJQgeKtRgDOIACSAOIAQESHgoIcmVsYXRpb24YBiABKAlCB4q1GAM4gAJIBIgBARIvCgpjb25maWRlbmNlGAcgASgBQhaKtRgSCQAAAAAAAAAAEQAAAAAAAPA/SAWIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGjEKD1Byb3BlcnRpZXNFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQgwKCl9lbnRpdHlfaWRCDgoMX2VudGl0eV90eXBlQgwKCl9vcGVyYXRpb25CDQoLX3JlbGF0ZWRfaWRCCwoJX3JlbGF0aW9uQg0KC19jb25maWRlbmNlIvECCgtNZXRyaWNFdmVudBI3CgVleHRyYRgPIAMoCzIoLmppbWJvdC5ldmVudHMudjEuTWV0cmljRXZlbnQuRXh0cmFFbnRyeRIaCgRuYW1lGAEgASgJQgeKtRgDOIACSACIAQESEgoFdmFsdWUYAiABKAFIAYgBARIZCgR1bml0GAMgASgJQgaKtRgCOEBIAogBARJBCgZsYWJlbHMYBCADKAsyKS5qaW1ib3QuZXZlbnRzLnYxLk1ldHJpY0V2ZW50LkxhYmVsc0VudHJ5QgaKtRgCQEASGQoEa2luZBgFIAEoCUIGirUYAjhASAOIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBGi0KC0xhYmVsc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX25hbWVCCAoGX3ZhbHVlQgcKBV91bml0QgcKBV9raW5kItYCChJTZXNzaW9uQ2hhbmdlRXZlbnQSPgoFZXh0cmEYDyADKAsyLy5qaW1ib3QuZXZlbnRzLnYxLlNlc3Npb25DaGFuZ2VFdmVudC5FeHRyYUVudHJ5EhEKBGtpbmQYASABKAlIAIgBARIRCgRwZWVyGAIgASgJSAGIAQESFwoKdXNlcl9hZ2VudBgDIAEoCUgCiAEBEhMKBnJlYXNvbhgEIAEoCUgDiAEBEh0KEHByZXZpb3VzX3Nlc3Npb24YBSABKAZIBIgBARITCgZldmVudHMYBiABKARIBYgBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCBwoFX2tpbmRCBwoFX3BlZXJCDQoLX3VzZXJfYWdlbnRCCQoHX3JlYXNvbkITChFfcHJldmlvdXNfc2Vzc2lvbkIJCgdfZXZlbnRzIuEDCgxDb21tYW5kRXZlbnQSOAoFZXh0cmEYDyADKAsyKS5qaW1ib3QuZXZlbnRzLnYxLkNvbW1hbmRFdmVudC5FeHRyYUVudHJ5EhcKCmNvbW1hbmRfaWQYASABKAlIAIgBARIRCgRsaW5lGAIgASgJSAGIAQESEwoGYWN0aW9uGAMgASgJSAKIAQESQAoGcGFyYW1zGAQgAygLMiouamltYm90LmV2ZW50cy52MS5Db21tYW5kRXZlbnQuUGFyYW1zRW50cnlCBJi1GAESEwoGc291cmNlGAUgASgJSAOIAQESGwoOdGFyZ2V0X3Nlc3Npb24YBiABKAZIBIgBARIWCgl3YWl0ZWRfbXMYByABKAFIBYgBARITCgZyZWFzb24YCCABKAlIBogBARosCgpFeHRyYUVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEaLQoLUGFyYW1zRW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4AUINCgtfY29tbWFuZF9pZEIHCgVfbGluZUIJCgdfYWN0aW9uQgkKB19zb3VyY2VCEQoPX3RhcmdldF9zZXNzaW9uQgwKCl93YWl0ZWRfbXNCCQoHX3JlYXNvbiKBAwoPVW5yZWFkYWJsZUV2ZW50EjsKBWV4dHJhGA8gAygLMiwuamltYm90LmV2ZW50cy52MS5VbnJlYWRhYmxlRXZlbnQuRXh0cmFFbnRyeRILCgNyYXcYASABKAwSEgoFZXJyb3IYAiABKAlIAIgBARITCgZsZW5ndGgYAyABKARIAYgBARITCgZvZmZzZXQYBCABKARIAogBARIRCgRwYXRoGAUgASgJSAOIAQESGQoMY29udGVudF90eXBlGAYgASgJSASIAQESFwoKdXNlcl9hZ2VudBgHIAEoCUgFiAEBEhgKC2V2ZW50c19rZXB0GAggASgESAaIAQEaLAoKRXh0cmFFbnRyeRILCgNrZXkYASABKAkSDQoFdmFsdWUYAiABKAk6AjgBQggKBl9lcnJvckIJCgdfbGVuZ3RoQgkKB19vZmZzZXRCBwoFX3BhdGhCDwoNX2NvbnRlbnRfdHlwZUINCgtfdXNlcl9hZ2VudEIOCgxfZXZlbnRzX2tlcHRCQ1pBZ2l0aHViLmNvbS9qaW1ib3QvamltYm90LW1jcC9jbGllbnRzL2dvL2ppbWJvdC9ldmVudHMvdjE7ZXZlbnRzdjFQAGIGcHJvdG8z", [file_jimbot_events_v1_balatro_objects, file_jimbot_events_v1_game_state, file_jimbot_events_v1_options]);
 
 /**
  * One trigger within a cascade. Made by the service from the triggers it sees.
@@ -860,7 +131,7 @@ export type TriggerEvent = Message<"jimbot.events.v1.TriggerEvent"> & {
  * Use `create(TriggerEventSchema)` to create a new message.
  */
 export const TriggerEventSchema: GenMessage<TriggerEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 9);
+  messageDesc(file_jimbot_events_v1_balatro_events, 0);
 
 /**
  * What a cascade amounts to.
@@ -958,7 +229,7 @@ export type CascadeInfo = Message<"jimbot.events.v1.CascadeInfo"> & {
  * Use `create(CascadeInfoSchema)` to create a new message.
  */
 export const CascadeInfoSchema: GenMessage<CascadeInfo> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 10);
+  messageDesc(file_jimbot_events_v1_balatro_events, 1);
 
 /**
  * A game's whole state. From GAME_STATE and `state_snapshot`.
@@ -1049,7 +320,7 @@ export type BalatroGameStateEvent = Message<"jimbot.events.v1.BalatroGameStateEv
  * Use `create(BalatroGameStateEventSchema)` to create a new message.
  */
 export const BalatroGameStateEventSchema: GenMessage<BalatroGameStateEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 11);
+  messageDesc(file_jimbot_events_v1_balatro_events, 2);
 
 /**
  * A sign of life. From HEARTBEAT.
@@ -1098,7 +369,7 @@ export type HeartbeatEvent = Message<"jimbot.events.v1.HeartbeatEvent"> & {
  * Use `create(HeartbeatEventSchema)` to create a new message.
  */
 export const HeartbeatEventSchema: GenMessage<HeartbeatEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 12);
+  messageDesc(file_jimbot_events_v1_balatro_events, 3);
 
 /**
  * Dollars before and after. From MONEY_CHANGED.
@@ -1140,7 +411,7 @@ export type MoneyChangedEvent = Message<"jimbot.events.v1.MoneyChangedEvent"> & 
  * Use `create(MoneyChangedEventSchema)` to create a new message.
  */
 export const MoneyChangedEventSchema: GenMessage<MoneyChangedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 13);
+  messageDesc(file_jimbot_events_v1_balatro_events, 4);
 
 /**
  * Chips and multiplier before and after. From SCORE_CHANGED.
@@ -1189,7 +460,7 @@ export type ScoreChangedEvent = Message<"jimbot.events.v1.ScoreChangedEvent"> & 
  * Use `create(ScoreChangedEventSchema)` to create a new message.
  */
 export const ScoreChangedEventSchema: GenMessage<ScoreChangedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 14);
+  messageDesc(file_jimbot_events_v1_balatro_events, 5);
 
 /**
  * A hand played. From HAND_PLAYED, which the mod also sends when a new round resets its counts, and `hand_played`.
@@ -1287,7 +558,7 @@ export type HandPlayedEvent = Message<"jimbot.events.v1.HandPlayedEvent"> & {
  * Use `create(HandPlayedEventSchema)` to create a new message.
  */
 export const HandPlayedEventSchema: GenMessage<HandPlayedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 15);
+  messageDesc(file_jimbot_events_v1_balatro_events, 6);
 
 /**
  * Cards discarded. From CARDS_DISCARDED, which the mod also sends when a new round resets the count, and `card_discarded`.
@@ -1336,7 +607,7 @@ export type CardsDiscardedEvent = Message<"jimbot.events.v1.CardsDiscardedEvent"
  * Use `create(CardsDiscardedEventSchema)` to create a new message.
  */
 export const CardsDiscardedEventSchema: GenMessage<CardsDiscardedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 16);
+  messageDesc(file_jimbot_events_v1_balatro_events, 7);
 
 /**
  * The row of jokers before and after. From JOKERS_CHANGED.
@@ -1378,7 +649,7 @@ export type JokersChangedEvent = Message<"jimbot.events.v1.JokersChangedEvent"> 
  * Use `create(JokersChangedEventSchema)` to create a new message.
  */
 export const JokersChangedEventSchema: GenMessage<JokersChangedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 17);
+  messageDesc(file_jimbot_events_v1_balatro_events, 8);
 
 /**
  * Ante and round. From ROUND_CHANGED, `round_start`, `ante_change`.
@@ -1441,7 +712,7 @@ export type RoundChangedEvent = Message<"jimbot.events.v1.RoundChangedEvent"> & 
  * Use `create(RoundChangedEventSchema)` to create a new message.
  */
 export const RoundChangedEventSchema: GenMessage<RoundChangedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 18);
+  messageDesc(file_jimbot_events_v1_balatro_events, 9);
 
 /**
  * Phase before and after. From PHASE_CHANGED and `state_change`.
@@ -1490,7 +761,7 @@ export type PhaseChangedEvent = Message<"jimbot.events.v1.PhaseChangedEvent"> & 
  * Use `create(PhaseChangedEventSchema)` to create a new message.
  */
 export const PhaseChangedEventSchema: GenMessage<PhaseChangedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 19);
+  messageDesc(file_jimbot_events_v1_balatro_events, 10);
 
 /**
  * A round's result. From ROUND_COMPLETE and `round_end`.
@@ -1546,7 +817,7 @@ export type RoundCompleteEvent = Message<"jimbot.events.v1.RoundCompleteEvent"> 
  * Use `create(RoundCompleteEventSchema)` to create a new message.
  */
 export const RoundCompleteEventSchema: GenMessage<RoundCompleteEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 20);
+  messageDesc(file_jimbot_events_v1_balatro_events, 11);
 
 /**
  * A joker's trigger in its short form. From JOKER_TRIGGER and `joker_triggered`.
@@ -1648,7 +919,7 @@ export type JokerTriggerEvent = Message<"jimbot.events.v1.JokerTriggerEvent"> & 
  * Use `create(JokerTriggerEventSchema)` to create a new message.
  */
 export const JokerTriggerEventSchema: GenMessage<JokerTriggerEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 21);
+  messageDesc(file_jimbot_events_v1_balatro_events, 12);
 
 /**
  * A step of scoring; which fields are there depends on the kind. From SCORING.
@@ -1816,7 +1087,7 @@ export type ScoringEvent = Message<"jimbot.events.v1.ScoringEvent"> & {
  * Use `create(ScoringEventSchema)` to create a new message.
  */
 export const ScoringEventSchema: GenMessage<ScoringEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 22);
+  messageDesc(file_jimbot_events_v1_balatro_events, 13);
 
 /**
  * A game asks what to do. From LEARNING_DECISION of subtype REQUEST.
@@ -1865,7 +1136,7 @@ export type DecisionRequestEvent = Message<"jimbot.events.v1.DecisionRequestEven
  * Use `create(DecisionRequestEventSchema)` to create a new message.
  */
 export const DecisionRequestEventSchema: GenMessage<DecisionRequestEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 23);
+  messageDesc(file_jimbot_events_v1_balatro_events, 14);
 
 /**
  * A learner's answer. From LEARNING_DECISION of subtype RESPONSE.
@@ -1935,7 +1206,7 @@ export type DecisionResponseEvent = Message<"jimbot.events.v1.DecisionResponseEv
  * Use `create(DecisionResponseEventSchema)` to create a new message.
  */
 export const DecisionResponseEventSchema: GenMessage<DecisionResponseEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 24);
+  messageDesc(file_jimbot_events_v1_balatro_events, 15);
 
 /**
  * A fault at the producer. From ERROR and `error`.
@@ -1984,7 +1255,7 @@ export type ErrorEvent = Message<"jimbot.events.v1.ErrorEvent"> & {
  * Use `create(ErrorEventSchema)` to create a new message.
  */
 export const ErrorEventSchema: GenMessage<ErrorEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 25);
+  messageDesc(file_jimbot_events_v1_balatro_events, 16);
 
 /**
  * What the mod found in the game it runs in. From DIAGNOSTIC.
@@ -2040,7 +1311,7 @@ export type DiagnosticEvent = Message<"jimbot.events.v1.DiagnosticEvent"> & {
  * Use `create(DiagnosticEventSchema)` to create a new message.
  */
 export const DiagnosticEventSchema: GenMessage<DiagnosticEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 26);
+  messageDesc(file_jimbot_events_v1_balatro_events, 17);
 
 /**
  * A game started and tried the connection. From `connection_test`.
@@ -2068,7 +1339,7 @@ export type ConnectionTestEvent = Message<"jimbot.events.v1.ConnectionTestEvent"
  * Use `create(ConnectionTestEventSchema)` to create a new message.
  */
 export const ConnectionTestEventSchema: GenMessage<ConnectionTestEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 27);
+  messageDesc(file_jimbot_events_v1_balatro_events, 18);
 
 /**
  * A run began. From `game_start`.
@@ -2149,7 +1420,7 @@ export type GameStartEvent = Message<"jimbot.events.v1.GameStartEvent"> & {
  * Use `create(GameStartEventSchema)` to create a new message.
  */
 export const GameStartEventSchema: GenMessage<GameStartEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 28);
+  messageDesc(file_jimbot_events_v1_balatro_events, 19);
 
 /**
  * A run ended. From `game_over`.
@@ -2205,7 +1476,7 @@ export type GameOverEvent = Message<"jimbot.events.v1.GameOverEvent"> & {
  * Use `create(GameOverEventSchema)` to create a new message.
  */
 export const GameOverEventSchema: GenMessage<GameOverEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 29);
+  messageDesc(file_jimbot_events_v1_balatro_events, 20);
 
 /**
  * An action carried out. From `action`.
@@ -2268,7 +1539,7 @@ export type ActionEvent = Message<"jimbot.events.v1.ActionEvent"> & {
  * Use `create(ActionEventSchema)` to create a new message.
  */
 export const ActionEventSchema: GenMessage<ActionEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 30);
+  messageDesc(file_jimbot_events_v1_balatro_events, 21);
 
 /**
  * A blind chosen. From `blind_selected`.
@@ -2338,7 +1609,7 @@ export type BlindSelectedEvent = Message<"jimbot.events.v1.BlindSelectedEvent"> 
  * Use `create(BlindSelectedEventSchema)` to create a new message.
  */
 export const BlindSelectedEventSchema: GenMessage<BlindSelectedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 31);
+  messageDesc(file_jimbot_events_v1_balatro_events, 22);
 
 /**
  * A blind beaten. From `blind_defeated`.
@@ -2408,7 +1679,7 @@ export type BlindDefeatedEvent = Message<"jimbot.events.v1.BlindDefeatedEvent"> 
  * Use `create(BlindDefeatedEventSchema)` to create a new message.
  */
 export const BlindDefeatedEventSchema: GenMessage<BlindDefeatedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 32);
+  messageDesc(file_jimbot_events_v1_balatro_events, 23);
 
 /**
  * The shop entered. From `shop_entered`.
@@ -2457,7 +1728,7 @@ export type ShopEnteredEvent = Message<"jimbot.events.v1.ShopEnteredEvent"> & {
  * Use `create(ShopEnteredEventSchema)` to create a new message.
  */
 export const ShopEnteredEventSchema: GenMessage<ShopEnteredEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 33);
+  messageDesc(file_jimbot_events_v1_balatro_events, 24);
 
 /**
  * The shop left. From `shop_exited`.
@@ -2506,7 +1777,7 @@ export type ShopExitedEvent = Message<"jimbot.events.v1.ShopExitedEvent"> & {
  * Use `create(ShopExitedEventSchema)` to create a new message.
  */
 export const ShopExitedEventSchema: GenMessage<ShopExitedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 34);
+  messageDesc(file_jimbot_events_v1_balatro_events, 25);
 
 /**
  * A card bought. From `card_purchased`.
@@ -2578,7 +1849,7 @@ export type CardPurchasedEvent = Message<"jimbot.events.v1.CardPurchasedEvent"> 
  * Use `create(CardPurchasedEventSchema)` to create a new message.
  */
 export const CardPurchasedEventSchema: GenMessage<CardPurchasedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 35);
+  messageDesc(file_jimbot_events_v1_balatro_events, 26);
 
 /**
  * A card sold. From `card_sold`.
@@ -2650,7 +1921,7 @@ export type CardSoldEvent = Message<"jimbot.events.v1.CardSoldEvent"> & {
  * Use `create(CardSoldEventSchema)` to create a new message.
  */
 export const CardSoldEventSchema: GenMessage<CardSoldEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 36);
+  messageDesc(file_jimbot_events_v1_balatro_events, 27);
 
 /**
  * A card changed for the better. From `card_enhanced`.
@@ -2729,7 +2000,7 @@ export type CardEnhancedEvent = Message<"jimbot.events.v1.CardEnhancedEvent"> & 
  * Use `create(CardEnhancedEventSchema)` to create a new message.
  */
 export const CardEnhancedEventSchema: GenMessage<CardEnhancedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 37);
+  messageDesc(file_jimbot_events_v1_balatro_events, 28);
 
 /**
  * A booster pack opened. From `booster_opened`.
@@ -2785,7 +2056,7 @@ export type BoosterOpenedEvent = Message<"jimbot.events.v1.BoosterOpenedEvent"> 
  * Use `create(BoosterOpenedEventSchema)` to create a new message.
  */
 export const BoosterOpenedEventSchema: GenMessage<BoosterOpenedEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 38);
+  messageDesc(file_jimbot_events_v1_balatro_events, 29);
 
 /**
  * Totals of a round.
@@ -2890,7 +2161,7 @@ export type RoundSummaryEvent = Message<"jimbot.events.v1.RoundSummaryEvent"> & 
  * Use `create(RoundSummaryEventSchema)` to create a new message.
  */
 export const RoundSummaryEventSchema: GenMessage<RoundSummaryEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 39);
+  messageDesc(file_jimbot_events_v1_balatro_events, 30);
 
 /**
  * Totals of a run.
@@ -2995,7 +2266,7 @@ export type GameSummaryEvent = Message<"jimbot.events.v1.GameSummaryEvent"> & {
  * Use `create(GameSummaryEventSchema)` to create a new message.
  */
 export const GameSummaryEventSchema: GenMessage<GameSummaryEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 40);
+  messageDesc(file_jimbot_events_v1_balatro_events, 31);
 
 /**
  * A burst of triggers put together. From the service.
@@ -3072,7 +2343,7 @@ export type CascadeEvent = Message<"jimbot.events.v1.CascadeEvent"> & {
  * Use `create(CascadeEventSchema)` to create a new message.
  */
 export const CascadeEventSchema: GenMessage<CascadeEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 41);
+  messageDesc(file_jimbot_events_v1_balatro_events, 32);
 
 /**
  * A learner asks for a strategy.
@@ -3135,7 +2406,7 @@ export type StrategyRequestEvent = Message<"jimbot.events.v1.StrategyRequestEven
  * Use `create(StrategyRequestEventSchema)` to create a new message.
  */
 export const StrategyRequestEventSchema: GenMessage<StrategyRequestEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 42);
+  messageDesc(file_jimbot_events_v1_balatro_events, 33);
 
 /**
  * A strategy.
@@ -3205,7 +2476,7 @@ export type StrategyResponseEvent = Message<"jimbot.events.v1.StrategyResponseEv
  * Use `create(StrategyResponseEventSchema)` to create a new message.
  */
 export const StrategyResponseEventSchema: GenMessage<StrategyResponseEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 43);
+  messageDesc(file_jimbot_events_v1_balatro_events, 34);
 
 /**
  * Something learnt.
@@ -3275,7 +2546,7 @@ export type KnowledgeUpdateEvent = Message<"jimbot.events.v1.KnowledgeUpdateEven
  * Use `create(KnowledgeUpdateEventSchema)` to create a new message.
  */
 export const KnowledgeUpdateEventSchema: GenMessage<KnowledgeUpdateEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 44);
+  messageDesc(file_jimbot_events_v1_balatro_events, 35);
 
 /**
  * A measured value.
@@ -3331,7 +2602,7 @@ export type MetricEvent = Message<"jimbot.events.v1.MetricEvent"> & {
  * Use `create(MetricEventSchema)` to create a new message.
  */
 export const MetricEventSchema: GenMessage<MetricEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 45);
+  messageDesc(file_jimbot_events_v1_balatro_events, 36);
 
 /**
  * A game process came or went.
@@ -3394,7 +2665,7 @@ export type SessionChangeEvent = Message<"jimbot.events.v1.SessionChangeEvent"> 
  * Use `create(SessionChangeEventSchema)` to create a new message.
  */
 export const SessionChangeEventSchema: GenMessage<SessionChangeEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 46);
+  messageDesc(file_jimbot_events_v1_balatro_events, 37);
 
 /**
  * A command on its way to a game.
@@ -3471,7 +2742,7 @@ export type CommandEvent = Message<"jimbot.events.v1.CommandEvent"> & {
  * Use `create(CommandEventSchema)` to create a new message.
  */
 export const CommandEventSchema: GenMessage<CommandEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 47);
+  messageDesc(file_jimbot_events_v1_balatro_events, 38);
 
 /**
  * A body that could not be read, or not as a whole.
@@ -3548,5 +2819,5 @@ export type UnreadableEvent = Message<"jimbot.events.v1.UnreadableEvent"> & {
  * Use `create(UnreadableEventSchema)` to create a new message.
  */
 export const UnreadableEventSchema: GenMessage<UnreadableEvent> = /*@__PURE__*/
-  messageDesc(file_jimbot_events_v1_balatro_events, 48);
+  messageDesc(file_jimbot_events_v1_balatro_events, 39);
 
