@@ -9,12 +9,14 @@
 //! | `request` | bare `httparse`, plus copying body and answer |
 //! | `websocket` | tungstenite's context over a cursor, reading the same frames |
 
+mod pairs;
+
 use jimbot_core::access::{Access, AccessConfig};
 use jimbot_core::conn::{ConnConfig, Connection, Incoming, Peer, Shared};
 use jimbot_core::http::{Prepared, Response, parse_head};
+use pairs::{is_quick, pair};
 use std::hint::black_box;
 use std::io::{Cursor, Read, Write};
-use std::time::Instant;
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 const FRAMES: usize = 64;
@@ -119,41 +121,8 @@ fn bare_head(bytes: &[u8]) -> usize {
     }
 }
 
-/// Nanoseconds an item of `rounds` calls.
-fn time(rounds: usize, items: usize, run: &mut dyn FnMut() -> usize, hash: &mut usize) -> f64 {
-    let begin = Instant::now();
-    for _ in 0..rounds {
-        *hash = hash.rotate_left(5) ^ black_box(run());
-    }
-    begin.elapsed().as_nanos() as f64 / (rounds * items) as f64
-}
-
-fn pair(
-    name: &str,
-    quick: bool,
-    items: usize,
-    ours: &mut dyn FnMut() -> usize,
-    floor: &mut dyn FnMut() -> usize,
-) {
-    let (pairs, rounds) = if quick { (1, 1) } else { (41, 200_000 / items) };
-    let mut hash = 0;
-    let mut rows: Vec<(f64, f64, f64)> = (0..pairs)
-        .map(|_| {
-            let (ours, floor) =
-                (time(rounds, items, ours, &mut hash), time(rounds, items, floor, &mut hash));
-            (ours / floor, ours, floor)
-        })
-        .collect();
-    rows.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let (ratio, ours, floor) = rows[pairs / 2];
-    let (low, high) = (rows[pairs / 4].0, rows[pairs * 3 / 4].0);
-    println!(
-        "{name:<10} {ours:>8.1} ns  floor {floor:>8.1} ns  ratio {ratio:.2} [{low:.2}, {high:.2}]  result {hash:016x}"
-    );
-}
-
 fn main() {
-    let quick = !std::env::args().any(|argument| argument == "--bench");
+    let quick = is_quick();
     let post = small_post();
     let head = post.len() - 190;
     pair(
