@@ -153,14 +153,18 @@ impl<L: EventLog> Reactor<L> {
     ) -> io::Result<Ended> {
         let mut events = Events::with_capacity(EVENTS_PER_POLL);
         self.supervisor.ready(status);
+        let mut next_beat = self.supervisor.beat(now().mono_ns);
         loop {
-            let timeout = self.sleep_time(now())?;
+            let timeout = self.sleep_time(next_beat)?;
             match self.poll.poll(&mut events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
             let now = now();
-            let quiet = events.is_empty();
+            // A poll that did not even have to wait for sockets we know to be ready says nothing
+            // about quiet.
+            let quiet = events.is_empty() && self.ready.is_empty() && !self.service.has_work();
+            next_beat = self.supervisor.beat(now.mono_ns);
             for event in &events {
                 match event.token() {
                     ALARM => self.alarm.rang(),
@@ -198,19 +202,21 @@ impl<L: EventLog> Reactor<L> {
     }
     /// How long the poll may sleep: not at all while work is left or a batch is open that only
     /// waits for a quiet poll, else until the next deadline.
-    fn sleep_time(&mut self, now: Now) -> io::Result<Option<Duration>> {
+    fn sleep_time(&mut self, next_beat: Option<u64>) -> io::Result<Option<Duration>> {
         if self.options.busy_poll
             || !self.ready.is_empty()
             || self.service.has_work()
             || self.service.commits_when_idle()
-            || self.may_accept(now)
         {
             return Ok(Some(Duration::ZERO));
         }
-        let beat = self.supervisor.beat(now.mono_ns);
+        let now = now();
+        if self.may_accept(now) {
+            return Ok(Some(Duration::ZERO));
+        }
         let deadline = [
             self.service.next_deadline(),
-            beat,
+            next_beat,
             self.accept_rests_until.filter(|_| self.accept_ready.contains(&true)),
             self.drain_until,
         ];
