@@ -181,4 +181,15 @@ mod tests {
         assert_eq!(content("application/x-protobuf"), Content::Protobuf);
         assert_eq!(content("image/png"), Content::Other);
     }
+
+    #[test]
+    fn the_page_about_http_lists_every_path_with_its_methods() {
+        let page = include_str!("../../../../docs/http.md");
+        for (path, _, allow, route) in ROUTES {
+            // Both paths of a WebSocket stand in one line.
+            if *route != Route::WebSocketOnly {
+                assert!(page.contains(&format!("| `{path}` | {allow} |")), "{path}");
+            }
+        }
+    }
 }
