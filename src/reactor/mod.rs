@@ -5,11 +5,11 @@
 //!
 //! 1. poll: sleep until a socket is ready or the next deadline
 //! 2. accept what waits, up to the cap
-//! 3. read what is ready and hand it to the service
+//! 3. read what is ready, hand it to the service, send the answer (before the wake of readers;
+//!    what is of high priority was committed and its readers woken before its answer)
 //! 4. resume suspended bodies, within the turn's budget
 //! 5. timers
-//! 6. flush answers (an answer leaves before the wake of readers; events of high priority were
-//!    committed and their readers woken in step 3 already)
+//! 6. send what 4 and 5 have queued
 //! 7. commit what is due: at once when the poll found nothing, else by count, bytes or window
 //!
 //! Readiness is edge-triggered. Two rules keep an edge from being lost: a socket that was not read
@@ -102,6 +102,8 @@ pub struct Reactor<L: EventLog> {
     /// By the slot of their `ConnId`.
     sockets: Vec<Option<Socket>>,
     ready: Vec<ConnId>,
+    /// The list that is filled while the other is read.
+    spare: Vec<ConnId>,
     changed: Vec<ConnId>,
     service: Service<L>,
     drain_until: Option<u64>,
@@ -135,6 +137,7 @@ impl<L: EventLog> Reactor<L> {
             listeners,
             sockets: Vec::new(),
             ready: Vec::new(),
+            spare: Vec::new(),
             changed: Vec::new(),
             service,
             drain_until: None,
@@ -331,83 +334,96 @@ impl<L: EventLog> Reactor<L> {
         self.ready.push(id);
     }
 
-    /// One read for each ready socket: whoever has more comes again next turn.
+    /// One read for each ready socket, and its answer at once: whoever has more comes again next
+    /// turn. Answering before the next socket is read lets all of them share one warm buffer.
     fn read(&mut self, now: Now) {
-        for position in 0..self.ready.len() {
-            let id = self.ready[position];
-            let Some(Some(socket)) = self.sockets.get_mut(id.slot()) else { continue };
-            if socket.id != id {
-                continue;
+        let mut reading = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare));
+        for &id in &reading {
+            if self.read_once(id, now) {
+                self.flush(now);
             }
-            socket.listed = false;
-            let space = self.service.read_space(id, now);
-            if space.is_empty() {
-                // Paused by the service; `flush` lists it again when it wants to read.
-                continue;
-            }
-            let room = space.len();
-            match socket.stream.read(space) {
-                Ok(0) => {
-                    socket.readable = false;
-                    self.service.peer_closed(id, now);
-                }
-                Ok(read) => {
-                    // A short read has emptied the socket; what comes later makes a new edge.
-                    socket.readable = read == room || socket.ended;
-                    self.service.filled(id, read, now);
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => socket.readable = false,
-                    io::ErrorKind::Interrupted => {}
-                    _ => {
-                        socket.readable = false;
-                        self.service.peer_reset(id, now);
-                    }
-                },
-            }
-            self.changed.push(id);
         }
-        self.ready.clear();
+        reading.clear();
+        self.spare = reading;
+    }
+
+    /// False when there was nothing to read or nobody to read for.
+    fn read_once(&mut self, id: ConnId, now: Now) -> bool {
+        let Some(Some(socket)) = self.sockets.get_mut(id.slot()) else { return false };
+        if socket.id != id {
+            return false;
+        }
+        socket.listed = false;
+        let space = self.service.read_space(id, now);
+        if space.is_empty() {
+            // Paused by the service; `flush` lists it again when it wants to read.
+            return false;
+        }
+        let room = space.len();
+        match socket.stream.read(space) {
+            Ok(0) => {
+                socket.readable = false;
+                self.service.peer_closed(id, now);
+            }
+            Ok(read) => {
+                // A short read has emptied the socket; what comes later makes a new edge.
+                socket.readable = read == room || socket.ended;
+                self.service.filled(id, read, now);
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => socket.readable = false,
+                io::ErrorKind::Interrupted => {}
+                _ => {
+                    socket.readable = false;
+                    self.service.peer_reset(id, now);
+                }
+            },
+        }
+        true
     }
 
     /// Writes what the service has queued, and does what its connections want next.
     fn flush(&mut self, now: Now) {
         self.service.take_changed(&mut self.changed);
         while let Some(id) = self.changed.pop() {
-            let Some(Some(socket)) = self.sockets.get_mut(id.slot()) else { continue };
-            if socket.id != id {
-                continue;
+            self.attend(id, now);
+        }
+    }
+
+    fn attend(&mut self, id: ConnId, now: Now) {
+        let Some(Some(socket)) = self.sockets.get_mut(id.slot()) else { return };
+        if socket.id != id {
+            return;
+        }
+        while socket.writable {
+            let output = self.service.output(id);
+            if output.is_empty() {
+                break;
             }
-            while socket.writable {
-                let output = self.service.output(id);
-                if output.is_empty() {
-                    break;
-                }
-                match socket.stream.write(output) {
-                    Ok(written) => self.service.output_sent(id, written, now),
-                    Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => socket.writable = false,
-                        io::ErrorKind::Interrupted => {}
-                        _ => {
-                            self.service.peer_reset(id, now);
-                            break;
-                        }
-                    },
-                }
+            match socket.stream.write(output) {
+                Ok(written) => self.service.output_sent(id, written, now),
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => socket.writable = false,
+                    io::ErrorKind::Interrupted => {}
+                    _ => {
+                        self.service.peer_reset(id, now);
+                        break;
+                    }
+                },
             }
-            let wants = self.service.wants(id);
-            if wants.close {
-                self.sockets[id.slot()] = None;
-                self.service.release(id, now);
-                continue;
-            }
-            if wants.shut_down && !socket.shut_down {
-                socket.shut_down = true;
-                socket.stream.shutdown_write();
-            }
-            if wants.read && socket.readable {
-                list(&mut self.ready, socket);
-            }
+        }
+        let wants = self.service.wants(id);
+        if wants.close {
+            self.sockets[id.slot()] = None;
+            self.service.release(id, now);
+            return;
+        }
+        if wants.shut_down && !socket.shut_down {
+            socket.shut_down = true;
+            socket.stream.shutdown_write();
+        }
+        if wants.read && socket.readable {
+            list(&mut self.ready, socket);
         }
     }
 
