@@ -52,13 +52,15 @@ def read_log(directory: Path) -> tuple[float, int, int]:
 
 SENDER = """
 import sys, zmq
-socket = zmq.Context().socket(zmq.PUSH)
+context = zmq.Context()
+socket = context.socket(zmq.PUSH)
 socket.setsockopt(zmq.SNDHWM, 0)
 socket.connect(sys.argv[1])
 message = b"x" * int(sys.argv[3])
 for _ in range(int(sys.argv[2])):
     socket.send(message)
 socket.close()
+context.term()  # which waits until all has been sent
 """
 
 
