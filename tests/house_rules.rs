@@ -161,3 +161,15 @@ fn nothing_depends_on_one_machine() {
         places.iter().any(|place| line.contains(place))
     });
 }
+
+#[test]
+fn the_readme_lists_every_page() {
+    let readme = fs::read_to_string(Path::new(ROOT).join("README.md")).expect("there is a README");
+    for (name, _) in texts(&["md"]) {
+        let is_page = name.starts_with("docs/") && name.matches('/').count() == 1;
+        assert!(
+            !is_page || readme.contains(&format!("({name})")),
+            "README.md does not list {name}"
+        );
+    }
+}

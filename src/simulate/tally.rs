@@ -113,8 +113,8 @@ impl Tally {
         let verdict = answer::read(answer, ids.len());
         self.accepted.add(verdict.accepted);
         self.repeats.add(verdict.repeats);
-        self.refused.add(verdict.refused.len() as u64);
-        let taken = ids.iter().enumerate().filter(|(at, _)| !verdict.refused.contains(at));
+        self.refused.add(verdict.refused);
+        let taken = ids.iter().enumerate().filter(|(at, _)| !verdict.refused_at.contains(at));
         self.acknowledge(taken.filter_map(|(_, id)| id.as_deref()));
     }
 

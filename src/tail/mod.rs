@@ -189,7 +189,12 @@ impl<W: Write> Tail<'_, W> {
 
     fn show(&mut self, copy: &FrameCopy) -> Result<(), TailError> {
         let types = &self.options.types;
-        for (entry, bytes) in copy.events() {
+        // The log begins with the frame that holds the event asked for.
+        let first = match self.options.start {
+            Start::Sequence(sequence) => sequence,
+            Start::Earliest | Start::Latest => 0,
+        };
+        for (entry, bytes) in copy.events().filter(|(entry, _)| entry.sequence >= first) {
             if self.is_done() {
                 break;
             }
