@@ -431,7 +431,8 @@ impl<L: EventLog> Intake<L> {
     fn tell(&mut self, reference: SessionRef, is_new_game: bool, became_ambiguous: bool) {
         let Some(session) = self.sessions.get(reference) else { return };
         let (agent, id, game_id) = (session.agent.clone(), session.id, session.game_id.clone());
-        if is_new_game {
+        // Two games in one session take turns for ever: that is said once, below.
+        if is_new_game && (became_ambiguous || !session.is_ambiguous) {
             self.notice(Notice::GameConnected { game_id, agent: agent.clone(), session: id });
         }
         if became_ambiguous {

@@ -106,6 +106,8 @@ fn two_games_in_one_are_found_out_and_said_once() {
     assert_eq!(harness.stored().len(), 12, "no event is lost");
     let said = harness.notices.iter().filter(|n| n.to_string().contains("two games send as one"));
     assert_eq!(said.count(), 1);
+    let connected = harness.notices.iter().filter(|n| n.to_string().contains("connected"));
+    assert!(connected.count() <= 5, "turns taken after that are not told one by one");
     assert!(harness.get("/metrics").body.contains("jimbot_mcp_sessions_ambiguous_total 1\n"));
 }
 
