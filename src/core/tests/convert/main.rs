@@ -1,6 +1,8 @@
 //! The converter through its public surface: what games send in, protobuf out.
 
+mod bodies;
 mod harness;
 mod mutated;
+mod quirks;
 mod random;
 mod reference;

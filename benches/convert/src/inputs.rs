@@ -1,0 +1,86 @@
+//! What is converted: the canonical small event and whole state, with their keys in the order that
+//! games send them, in another constant one, and in a new one for every object.
+
+use jimbot_traffic::Clock;
+use jimbot_traffic::workload::{Stream, Workload};
+
+/// Bodies of one kind, converted one after another.
+pub(crate) struct Input {
+    pub(crate) name: &'static str,
+    pub(crate) bodies: Vec<Vec<u8>>,
+}
+
+impl Input {
+    pub(crate) fn all() -> Vec<Self> {
+        let mut random = fastrand::Rng::with_seed(9);
+        let mut shuffled = |members: &mut Vec<String>| random.shuffle(members);
+        let mut sorted = |members: &mut Vec<String>| members.sort();
+        let small = bodies(Workload::Small, 64);
+        let state = bodies(Workload::GameState, 64);
+        vec![
+            Self { name: "small-random", bodies: reordered(&small, &mut shuffled) },
+            Self { name: "small", bodies: small },
+            Self { name: "state-random", bodies: reordered(&state, &mut shuffled) },
+            Self { name: "state-sorted", bodies: reordered(&state, &mut sorted) },
+            Self { name: "state", bodies: state },
+        ]
+    }
+}
+
+fn bodies(workload: Workload, count: usize) -> Vec<Vec<u8>> {
+    let mut stream = Stream::new(workload, 3, Clock::EXAMPLE);
+    (0..count).map(|_| stream.next_body().bytes).collect()
+}
+
+/// The same bodies with the members of each object in the order that `arrange` gives them.
+fn reordered(bodies: &[Vec<u8>], arrange: &mut dyn FnMut(&mut Vec<String>)) -> Vec<Vec<u8>> {
+    let reorder = |body: &Vec<u8>| {
+        let text = std::str::from_utf8(body).expect("canonical bodies are UTF-8");
+        value(text, &mut 0, arrange).into_bytes()
+    };
+    bodies.iter().map(reorder).collect()
+}
+
+/// Copies the value at `at` of a text that is JSON without spaces.
+fn value(text: &str, at: &mut usize, arrange: &mut dyn FnMut(&mut Vec<String>)) -> String {
+    let bytes = text.as_bytes();
+    match bytes[*at] {
+        open @ (b'{' | b'[') => {
+            let close = open + 2;
+            let mut members = Vec::new();
+            *at += 1;
+            while bytes[*at] != close {
+                let mut member = String::new();
+                if open == b'{' {
+                    member = value(text, at, arrange) + ":";
+                    *at += 1;
+                }
+                members.push(member + &value(text, at, arrange));
+                if bytes[*at] == b',' {
+                    *at += 1;
+                }
+            }
+            *at += 1;
+            if open == b'{' {
+                arrange(&mut members);
+            }
+            format!("{}{}{}", open as char, members.join(","), close as char)
+        }
+        b'"' => {
+            let start = *at;
+            *at += 1;
+            while bytes[*at] != b'"' {
+                *at += if bytes[*at] == b'\\' { 2 } else { 1 };
+            }
+            *at += 1;
+            text[start..*at].to_owned()
+        }
+        _ => {
+            let start = *at;
+            while !b",:]}".contains(&bytes[*at]) {
+                *at += 1;
+            }
+            text[start..*at].to_owned()
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Any bytes as a body, in every form, for every kind of sender: nothing panics, every output
+//! parses whole, nothing is refused that must not be.
+//!
+//! `RUSTC_BOOTSTRAP=1 cargo fuzz run convert fuzz/corpus/convert src/core/tests/corpus`
+
+#![no_main]
+
+use jimbot_core::convert::{BinaryCursor, BodyCursor, BodyForm, Context, Converter, Step};
+use jimbot_proto::events::v1::EventBatch;
+use libfuzzer_sys::fuzz_target;
+use prost::Message as _;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((&choice, body)) = input.split_first() else { return };
+    let context = Context { lenient: choice & 1 == 1, ..Context::default() };
+    let mut converter = Converter::new();
+    let mut room = vec![0; context.event_bytes_max];
+    let take = |event_len: usize, room: &[u8]| {
+        EventBatch::decode(&room[..event_len]).expect("every output parses whole");
+    };
+    if choice & 0b1000 != 0 {
+        let mut cursor = BinaryCursor::new();
+        loop {
+            match converter.next_binary(&mut cursor, body, &context, &mut room) {
+                Step::Event(event) => take(event.element_len, &room),
+                Step::Refused(_) => {}
+                Step::NoRoom => panic!("room for the largest event is room for any"),
+                Step::Done(_) => return,
+            }
+        }
+    }
+    let form = [BodyForm::Events, BodyForm::Batch, BodyForm::Message][usize::from(choice >> 1) % 3];
+    let mut cursor = BodyCursor::new(form);
+    loop {
+        match converter.next(&mut cursor, body, &context, &mut room) {
+            Step::Event(event) => take(event.element_len, &room),
+            Step::Refused(refusal) => assert!(!context.lenient, "{refusal:?}"),
+            Step::NoRoom => panic!("room for the largest event is room for any"),
+            Step::Done(_) => return,
+        }
+    }
+});
