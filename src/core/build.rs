@@ -134,7 +134,7 @@ impl<'a> Generator<'a> {
         if let Some(required) = required {
             *required = required_keys(message, &rows);
         }
-        assert!(bit <= 128, "{}: more fields than the set of seen keys holds", message.name());
+        assert!(bit <= 64, "{}: more fields than the set of seen keys holds", message.name());
         assert!(rows.len() < 255, "{}: more keys than a byte numbers", message.name());
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let (multiplier, shift, buckets) = perfect_hash(&keys);
@@ -347,7 +347,7 @@ impl<'a> Generator<'a> {
         };
         let has_bound = number("min").is_some() || number("max").is_some();
         let text = format!(
-            "    Rule {{ min: {}, max: {}, has_bound: {has_bound}, finite: {}, integer: {}, one_of: &{one_of:?}, format: {}, max_bytes: {}, max_items: {}, severity: {} }}",
+            "    Rule {{ min: {}, max: {}, has_bound: {has_bound}, finite: {}, integer: {}, one_of: &{one_of:?}, format: {}, max_bytes: {}, max_items: {}, is_length: {}, severity: {} }}",
             bound(number("min"), "f64::NEG_INFINITY"),
             bound(number("max"), "f64::INFINITY"),
             truth("finite"),
@@ -355,6 +355,7 @@ impl<'a> Generator<'a> {
             enum_number("format"),
             length("max_bytes").unwrap_or(u32::MAX),
             length("max_items").unwrap_or(u32::MAX),
+            one_of.is_empty() && enum_number("format") == 0 && !has_bound && !truth("finite"),
             match enum_number("severity") {
                 0 => 2,
                 other => other,

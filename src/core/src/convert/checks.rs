@@ -1,6 +1,7 @@
 //! The schema's rules, on each value as it is converted, and what the service wants to know of some.
 
 use super::machine::{FindingAt, Machine};
+use super::scan::load8;
 use super::tables::{Field, RULES};
 use std::ops::Range;
 
@@ -29,8 +30,30 @@ impl Machine<'_> {
     }
 
     /// Checks a text, which stands at `range` of the output, against its field's rule.
-    #[inline]
-    pub(super) fn check_text(&mut self, field: &'static Field, range: Range<usize>, at: usize) {
+    #[inline(always)]
+    pub(super) fn check_text(
+        &mut self,
+        field: &'static Field,
+        range: Range<usize>,
+        at: usize,
+        slot: usize,
+    ) {
+        let rule = &RULES[usize::from(field.rule)];
+        if rule.is_length && range.len() <= rule.max_bytes as usize && field.role == 0 {
+            return;
+        }
+        let short = short_text(self.out, &range);
+        if short != 0 && short == self.memory.passed[slot] {
+            return;
+        }
+        if self.check_text_whole(field, range, at) {
+            self.memory.passed[slot] = short;
+        }
+    }
+
+    /// The same without looking at what passed last; true when the text passes and only that counts.
+    #[inline(never)]
+    fn check_text_whole(&mut self, field: &'static Field, range: Range<usize>, at: usize) -> bool {
         let rule = &RULES[usize::from(field.rule)];
         let text = &self.out[range.clone()];
         let reason = if text.len() > rule.max_bytes as usize {
@@ -48,6 +71,7 @@ impl Machine<'_> {
         if field.role != 0 {
             self.note_role(field.role, range);
         }
+        reason.is_empty() && field.role == 0
     }
 
     /// Remembers where the texts are that identify event, game and producer.
@@ -71,6 +95,18 @@ impl Machine<'_> {
             self.findings.push(FindingAt { at, severity, reason });
         }
     }
+}
+
+/// A text of up to seven bytes as one word; 0 for any other.
+#[inline(always)]
+fn short_text(out: &[u8], range: &Range<usize>) -> u64 {
+    let len = range.len();
+    if len > 7 {
+        return 0;
+    }
+    let word = load8(out, range.start);
+    // The length stands in the last byte, so that no two texts share a word.
+    word & ((1 << (8 * len)) - 1) | (len as u64 + 1) << 56
 }
 
 #[inline]

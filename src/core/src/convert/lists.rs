@@ -167,7 +167,7 @@ impl Machine<'_> {
                 self.at += 1;
                 let range = self.text(field.tag(), Place::Element, slot)?;
                 if field.rule != 0 {
-                    self.check_text(field, range, at);
+                    self.check_text(field, range, at, slot);
                 }
                 Ok(true)
             }

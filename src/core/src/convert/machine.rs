@@ -12,6 +12,8 @@ pub(super) struct Memory {
     pub(super) next: Vec<u8>,
     /// By place of a field: bytes that its length took last time.
     pub(super) reserve: Vec<u8>,
+    /// By place of a field: the last short text that kept the field's rule.
+    pub(super) passed: Vec<u64>,
     /// Index of the event type that the last payload before its type turned out to have.
     pub(super) guess: usize,
     /// Bytes that the last event's own length took.
@@ -31,7 +33,14 @@ impl Memory {
                 reserve[table.base + 1 + index] = field.reserve.max(1);
             }
         }
-        Self { next, reserve, guess: 0, element: 2, keys: KeySet::default() }
+        Self {
+            next,
+            reserve,
+            passed: vec![0; SLOTS],
+            guess: 0,
+            element: 2,
+            keys: KeySet::default(),
+        }
     }
 }
 
@@ -65,7 +74,7 @@ pub(super) struct Envelope {
     pub(super) is_data: bool,
     pub(super) time: Option<f64>,
     /// Keys whose values fitted, by `Field::bit`.
-    pub(super) keys: u128,
+    pub(super) keys: u64,
     /// The time was ISO 8601 text.
     pub(super) is_iso: bool,
 }
@@ -117,7 +126,7 @@ pub(super) struct Machine<'a> {
     /// The last number's double says less than its token.
     pub(super) inexact: bool,
     /// Keys of the object read last whose values their fields hold, by `Field::bit`.
-    pub(super) fitted: u128,
+    pub(super) fitted: u64,
     /// Keys are looked at before their values: one of them comes twice somewhere.
     pub(super) careful: bool,
     /// Strings in arrays and keys end where they plausibly end.

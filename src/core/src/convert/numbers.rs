@@ -108,7 +108,8 @@ impl Machine<'_> {
     /// Reads the number at the position. Sets `inexact` when its double says less than the token.
     #[inline(always)]
     pub(super) fn number(&mut self) -> Outcome<f64> {
-        let word = load8(self.input, self.at);
+        let (input, at) = (self.input, self.at);
+        let word = load8(input, at);
         let (count, values) = leading_digits(word);
         if count.wrapping_sub(1) < 7 {
             let next = (word >> (8 * count)) as u8;
@@ -116,16 +117,16 @@ impl Machine<'_> {
             // A leading zero is a number only alone.
             if values as u8 != 0 || count == 1 {
                 if next != b'.' && next | 0x20 != b'e' {
-                    self.at += count;
+                    self.at = at + count;
                     return Ok(whole as f64);
                 }
                 if next == b'.' {
-                    let word = load8(self.input, self.at + count + 1);
+                    let word = load8(input, at + count + 1);
                     let (decimals, values) = leading_digits(word);
                     let next = if decimals < 8 { (word >> (8 * decimals)) as u8 } else { b'e' };
                     if decimals.wrapping_sub(1) < 7 && next | 0x20 != b'e' {
                         let mantissa = whole * INTEGER_POWERS[decimals] + spell(values, decimals);
-                        self.at += count + 1 + decimals;
+                        self.at = at + count + 1 + decimals;
                         return Ok(mantissa as f64 / POWERS[decimals]);
                     }
                 }

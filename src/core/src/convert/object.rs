@@ -36,8 +36,8 @@ impl Machine<'_> {
             self.look_ahead()?;
         }
         self.space();
-        let mut seen: u128 = 0;
-        let mut unfit: u128 = 0;
+        let mut seen = 0_u64;
+        let mut unfit = 0_u64;
         let mut slot = table.base;
         let mut flat = Flat { number: 0, open: None };
         if self.byte() == b'}' {
@@ -64,7 +64,7 @@ impl Machine<'_> {
                     }
                 };
                 let field = &table.fields[index];
-                let bit = 1_u128 << (field.bit & 127);
+                let bit = 1_u64 << (field.bit & 63);
                 if self.careful {
                     if let Some(name) = self.superseded(table, index, seen & bit != 0) {
                         self.close_flat(&mut flat)?;
@@ -331,7 +331,7 @@ impl Machine<'_> {
                 self.at += 1;
                 let range = self.text(field.tag(), Place::Member, slot)?;
                 if field.rule != 0 {
-                    self.check_text(field, range, at);
+                    self.check_text(field, range, at, slot);
                 }
                 Ok(true)
             }
@@ -401,7 +401,7 @@ impl Machine<'_> {
                 self.at += 1;
                 let range = self.text(choice.text, Place::Member, slot)?;
                 if field.rule != 0 {
-                    self.check_text(field, range, at);
+                    self.check_text(field, range, at, slot);
                 }
                 Ok(true)
             }

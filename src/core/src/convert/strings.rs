@@ -49,8 +49,49 @@ impl Machine<'_> {
     }
 
     /// Writes a tagged string whose opening quote was read; returns its place in the output.
+    ///
+    /// Positions are kept in locals: the compiler cannot know that a write to the output leaves the
+    /// machine itself alone, and would load everything again after each.
     #[inline(always)]
     pub(super) fn text(&mut self, tag: Tag, place: Place, slot: usize) -> Outcome<Range<usize>> {
+        let input = self.input;
+        let reserved = usize::from(self.memory.reserve[slot]);
+        let mut at = self.at;
+        let out = &mut *self.out;
+        match out.get_mut(self.pos..).and_then(|rest| rest.first_chunk_mut::<16>()) {
+            Some(room) => room[..4].copy_from_slice(&tag.0.to_le_bytes()),
+            None => return Err(Stop::NoRoom),
+        }
+        let start = self.pos + usize::from(tag.1) + reserved;
+        let mut pos = start;
+        loop {
+            let chunk = load16(input, at);
+            match out.get_mut(pos..).and_then(|rest| rest.first_chunk_mut::<16>()) {
+                Some(room) => *room = chunk,
+                None => return Err(Stop::NoRoom),
+            }
+            let bits = special_bits(chunk);
+            if bits == 0 {
+                at += 16;
+                pos += 16;
+                continue;
+            }
+            let len = bits.trailing_zeros() as usize;
+            at += len;
+            pos += len;
+            if chunk[len & 15] == b'"' && reserved == 1 && pos - start < 0x80 && !self.salvage {
+                out[start - 1] = (pos - start) as u8;
+                self.at = at + 1;
+                self.pos = pos;
+                return Ok(start..pos);
+            }
+            return self.text_long(tag, place, slot);
+        }
+    }
+
+    /// The same for text with a longer length, or one that needs a look.
+    #[inline(never)]
+    fn text_long(&mut self, tag: Tag, place: Place, slot: usize) -> Outcome<Range<usize>> {
         let reserved = usize::from(self.memory.reserve[slot]);
         let open = self.open(tag, reserved)?;
         self.string(place)?;

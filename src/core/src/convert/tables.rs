@@ -131,6 +131,8 @@ pub(super) struct Rule {
     pub(super) format: u8,
     pub(super) max_bytes: u32,
     pub(super) max_items: u32,
+    /// The greatest length is all that a text is checked for.
+    pub(super) is_length: bool,
     /// As in the schema's `Severity`.
     pub(super) severity: u8,
 }
@@ -146,6 +148,7 @@ impl Rule {
         format: 0,
         max_bytes: u32::MAX,
         max_items: u32::MAX,
+        is_length: false,
         severity: 0,
     };
 }

@@ -27,7 +27,7 @@ fn one_event_an_array_and_lines_are_read_wherever_they_come() {
         (format!("{GOOD}\n{GOOD}\r\n\n{GOOD}\n"), 3),
         (format!("\u{FEFF}{GOOD}"), 1),
         (format!(r#"{{"events":[{GOOD},{GOOD}],"batch_id":"b"}}"#), 2),
-        (format!(r#"{{"batch_id":"b","events":{{}}}}"#), 0),
+        (r#"{"batch_id":"b","events":{}}"#.to_owned(), 0),
         (format!(r#"{{"events":{{"1":{GOOD},"2":{GOOD}}}}}"#), 2),
     ];
     for (body, events) in bodies {

@@ -333,7 +333,9 @@ fn iso_ms(text: &str) -> Option<f64> {
     let (date, time) = text.split_once('T')?;
     let mut parts = date.split('-').map(|part| part.parse::<u64>().ok());
     let (year, month, day) = (parts.next()??, parts.next()??, parts.next()??);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
     let mut days = (1970..year).map(|year| 365 + u64::from(is_leap(year))).sum::<u64>();
     let lengths = [31, 28 + u64::from(is_leap(year)), 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     days += lengths[..month as usize - 1].iter().sum::<u64>() + day - 1;
