@@ -48,6 +48,8 @@ pub(super) fn service(
         head_ns: config.head_timeout_ms * MS,
         idle_ns: config.idle_timeout_seconds * SECOND,
         body_ns: config.body_timeout_ms * MS,
+        body_bytes_per_second: config.body_bytes_per_second,
+        buffer_bytes: config.max_buffer_bytes,
         output_stall_ns: config.write_timeout_ms * MS,
         ws,
         ..ConnConfig::default()
