@@ -45,7 +45,7 @@ pub(super) struct Player<'a> {
 
 enum Wire<'a> {
     Http(HttpClient<'a>),
-    WebSocket(WebSocketClient<'a>),
+    WebSocket(Box<WebSocketClient<'a>>),
 }
 
 impl<'a> Player<'a> {
@@ -95,7 +95,9 @@ impl<'a> Player<'a> {
             batches: 0,
             wire: match options.transport {
                 Transport::Http(habit) => Wire::Http(HttpClient::new(&options.target, habit)),
-                Transport::WebSocket => Wire::WebSocket(WebSocketClient::new(&options.target)),
+                Transport::WebSocket => {
+                    Wire::WebSocket(Box::new(WebSocketClient::new(&options.target)))
+                }
             },
         }
     }

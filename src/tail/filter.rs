@@ -43,7 +43,7 @@ impl FromStr for TypeFilter {
         let types: Vec<i32> = EVENT_TYPES
             .iter()
             .filter(|spec| {
-                spec.names.iter().any(|name| named(&name))
+                spec.names.iter().any(named)
                     || spec
                         .event_type
                         .as_str_name()
@@ -107,7 +107,7 @@ impl Games {
             if self.keys.len() >= KEYS_MAX {
                 self.keys.clear();
             }
-            let wanted = self.wanted.iter().any(|wanted| *wanted == id);
+            let wanted = self.wanted.contains(&id);
             self.keys.insert(key, wanted);
         }
         self.keys.get(&key).copied().unwrap_or(false)

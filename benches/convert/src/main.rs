@@ -54,7 +54,7 @@ fn table(turns: usize) {
     );
     for input in Input::all() {
         let mut convert = Converting::new();
-        let mut tree = Tree::default();
+        let mut tree = Tree;
         let mut copy = Copying::default();
         let mut times: [Vec<f64>; 3] = Default::default();
         let mut ratios = Vec::new();

@@ -54,7 +54,7 @@ fn a_large_event_cut_anywhere_is_refused_or_kept_as_it_came() {
         let (entry, event) = stored.last().unwrap();
         assert!(entry.flags & flags::UNREADABLE != 0);
         let Some(Payload::Unreadable(unreadable)) = &event.payload else { panic!("{event:?}") };
-        assert!(whole[..end].as_bytes().ends_with(&unreadable.raw), "the bytes are there");
+        assert!(whole.as_bytes()[..end].ends_with(&unreadable.raw), "the bytes are there");
     }
     goes_on(&mut harness, id, "after");
 }
