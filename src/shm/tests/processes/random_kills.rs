@@ -47,14 +47,15 @@ pub fn services_and_readers_killed_at_random_lose_nothing() {
     });
 
     // The victim dies too: it comes back at its cursor, and is handed again at most what it had not released.
-    let victim_done = done.clone();
+    let victims_done = Arc::new(AtomicBool::new(false));
+    let no_more_victims = victims_done.clone();
     let directory = home.path().to_owned();
     let mut victim_random = random.fork();
     let dying = thread::spawn(move || {
         let mut deaths = 0;
         // The first sequence that has not certainly been released.
         let mut expected = 1;
-        while !victim_done.load(Ordering::Acquire) {
+        while !no_more_victims.load(Ordering::Acquire) {
             let mut peer = Peer::start("follow", &directory, &[]);
             let frames = victim_random.usize(1..200);
             let mut ranges = Vec::new();
@@ -89,7 +90,9 @@ pub fn services_and_readers_killed_at_random_lose_nothing() {
 
     let end = Instant::now() + Duration::from_secs(seconds());
     let (mut kills, mut last) = (0, 0);
-    while Instant::now() < end {
+    // Events go on until the last victim has died: it waits for one before it is killed.
+    while !dying.is_finished() {
+        victims_done.store(Instant::now() >= end, Ordering::Release);
         let mut peer = Peer::start("flood", home.path(), &[&random.u64(..).to_string()]);
         let mut acknowledged: Vec<u64> =
             peer.line().iter().map(|line| line.parse().expect("a number")).collect();
@@ -108,8 +111,8 @@ pub fn services_and_readers_killed_at_random_lose_nothing() {
         jimbot_shm::LogWriter::open(home.path(), &crate::peer::options()).expect("take over");
     let stored = writer.next_sequence() - 1;
     assert!(stored == last || stored == last + 1, "every acknowledged event is there");
-    done.store(true, Ordering::Release);
     let deaths = dying.join().expect("the victim");
+    done.store(true, Ordering::Release);
     drop(writer);
     let (next, recovered) = witnessing.join().expect("the witness");
     assert_eq!(next, stored + 1);
