@@ -12,10 +12,11 @@
 //! let mut room = vec![0; 4096];
 //! let context = Context { lenient: true, ..Context::default() };
 //! let Step::Event(event) = converter.next(&mut cursor, body, &context, &mut room) else { panic!() };
-//! let element = &room[..event.element_len]; // `0x0A length event`: a batch's payload is these
+//! // `0x0A length event`: a batch's payload is these.
+//! let element = room[..event.element_len].to_vec();
 //! assert_eq!(event.entry.event_type, 3);
 //! assert!(matches!(converter.next(&mut cursor, body, &context, &mut room), Step::Done(_)));
-//! # let _ = element;
+//! assert_eq!(element[0], 0x0A);
 //! ```
 //!
 //! | file | what |
