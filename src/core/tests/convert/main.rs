@@ -6,3 +6,4 @@ mod mutated;
 mod quirks;
 mod random;
 mod reference;
+mod wrong_types;

@@ -31,7 +31,7 @@ pub(crate) fn plain(got: &Got) -> DynamicMessage {
 }
 
 /// Converts with and without what was remembered, and compares with the reference.
-fn compare(converter: &mut Converter, text: &[u8], what: &str) {
+pub(crate) fn compare(converter: &mut Converter, text: &[u8], what: &str) {
     let Ok(text) = std::str::from_utf8(text) else { panic!("{what}: not UTF-8") };
     // Through bytes, so that what was set to nothing is not there.
     let expected = reference::convert(text).encode_to_vec();
