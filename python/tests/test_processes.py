@@ -148,10 +148,9 @@ def test_a_name_is_free_when_its_process_died_though_its_children_live(writer, s
 import os, sys, time
 from jimbot.mcp import Reader
 reader = Reader(sys.argv[1], name="t", guarantee="reliable")
-child = os.fork()
-if child == 0:
-    time.sleep(600)
-print(child, flush=True)
+if os.fork() == 0:
+    # It gives up its copy of the lock as the first thing it does, so it is the one to say that all is ready.
+    print(os.getpid(), flush=True)
 time.sleep(600)
 """
     parent = run_python(script, shm_dir)
