@@ -1,5 +1,7 @@
 //! Connections by slot and generation, so that a late event for a slot that was used again is recognised.
 
+use slab::Slab;
+
 /// Names one connection for as long as the service runs: slot and generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnId {
@@ -30,65 +32,48 @@ impl ConnId {
     }
 }
 
-#[derive(Debug)]
-struct Slot<T> {
-    generation: u32,
-    value: Option<T>,
-}
-
-/// A slab of connections.
+/// A slab of connections whose ids are not used again (before 2^31 others were given out).
 #[derive(Debug)]
 pub(super) struct Slots<T> {
-    slots: Vec<Slot<T>>,
-    free: Vec<u32>,
-    len: usize,
+    slab: Slab<(u32, T)>,
+    /// Given to the next connection, whatever its slot.
+    generation: u32,
 }
 
 impl<T> Slots<T> {
     pub(super) fn new() -> Slots<T> {
-        Slots { slots: Vec::new(), free: Vec::new(), len: 0 }
+        Slots { slab: Slab::new(), generation: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.len
+        self.slab.len()
     }
 
     pub(super) fn insert(&mut self, value: T) -> ConnId {
-        self.len += 1;
-        if let Some(slot) = self.free.pop() {
-            let entry = &mut self.slots[slot as usize];
-            entry.value = Some(value);
-            return ConnId { slot, generation: entry.generation };
-        }
-        self.slots.push(Slot { generation: 0, value: Some(value) });
-        ConnId { slot: self.slots.len() as u32 - 1, generation: 0 }
+        let generation = self.generation;
+        self.generation = (generation + 1) & GENERATION_MASK;
+        ConnId { slot: self.slab.insert((generation, value)) as u32, generation }
     }
 
     pub(super) fn get(&self, id: ConnId) -> Option<&T> {
-        let entry = self.slots.get(id.slot())?;
-        entry.value.as_ref().filter(|_| entry.generation == id.generation)
+        let (generation, value) = self.slab.get(id.slot())?;
+        (*generation == id.generation).then_some(value)
     }
 
     pub(super) fn get_mut(&mut self, id: ConnId) -> Option<&mut T> {
-        let entry = self.slots.get_mut(id.slot())?;
-        entry.value.as_mut().filter(|_| entry.generation == id.generation)
+        let (generation, value) = self.slab.get_mut(id.slot())?;
+        (*generation == id.generation).then_some(value)
     }
 
     pub(super) fn remove(&mut self, id: ConnId) -> Option<T> {
         self.get(id)?;
-        let entry = &mut self.slots[id.slot()];
-        entry.generation = (entry.generation + 1) & GENERATION_MASK;
-        self.free.push(id.slot);
-        self.len -= 1;
-        entry.value.take()
+        Some(self.slab.remove(id.slot()).1)
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = ConnId> + '_ {
-        self.slots
+        self.slab
             .iter()
-            .enumerate()
-            .filter(|(_, entry)| entry.value.is_some())
-            .map(|(slot, entry)| ConnId { slot: slot as u32, generation: entry.generation })
+            .map(|(slot, (generation, _))| ConnId { slot: slot as u32, generation: *generation })
     }
 }
 
