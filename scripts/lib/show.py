@@ -137,11 +137,14 @@ class Show:
 
     def watch(self, reader: Reader, games: subprocess.Popen[str]) -> None:
         """Reads and shows until the games have ended."""
+        told_to_end = False
         shown_at, shown_read = time.monotonic(), 0
         every = SCREEN_SECONDS if self.screen else LINE_SECONDS
         while games.poll() is None:
             self.take(reader, 0.05)
-            if self.stopping and games.poll() is None:
+            if self.stopping and not told_to_end:
+                # Once: a second signal would cut short what it has to say.
+                told_to_end = True
                 games.send_signal(signal.SIGINT)
             now = time.monotonic()
             if now - shown_at >= every:

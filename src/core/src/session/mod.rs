@@ -133,10 +133,17 @@ impl Sessions {
     ) -> (SessionRef, Option<Cause>) {
         if let Some(known) = bound.filter(|&bound| self.get(bound).is_some_and(|s| !s.is_over)) {
             let session = &mut self.sessions[known.place as usize];
-            session.is_connection_kept |=
-                session.connection == Some(speaker.connection) && speaker.requests_before > 0;
-            self.hear(known, Some(speaker.address), now);
-            return (known, None);
+            let is_own = session.connection == Some(speaker.connection);
+            // Games that start at the same moment share a session until their connections prove to be kept: then the
+            // first to prove it keeps the session, and the others get their own.
+            if is_own || speaker.requests_before == 0 || !session.is_connection_kept {
+                if speaker.requests_before > 0 {
+                    session.connection = Some(speaker.connection);
+                    session.is_connection_kept = true;
+                }
+                self.hear(known, Some(speaker.address), now);
+                return (known, None);
+            }
         }
         let sender = self.sender_of(speaker);
         let kind = if speaker.is_websocket { Kind::WebSocket } else { Kind::Http };

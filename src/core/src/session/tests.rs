@@ -53,6 +53,25 @@ fn kept_alive_connections_are_sessions_of_their_own() {
 }
 
 #[test]
+fn games_that_start_at_the_same_moment_part_when_their_connections_are_kept() {
+    let mut sessions = sessions();
+    let (shared, _) = sessions.of_speaker(&http(1, 0), None, at(0));
+    for connection in 2..=4 {
+        let (joined, _) = sessions.of_speaker(&http(connection, 0), None, at(0));
+        assert_eq!(joined, shared, "nothing tells them apart yet");
+    }
+    let own: Vec<_> =
+        (1..=4).map(|it| sessions.of_speaker(&http(it, 1), Some(shared), at(1)).0).collect();
+    assert_eq!(own[0], shared);
+    for (at_place, session) in own.iter().enumerate() {
+        assert!(!own[..at_place].contains(session), "two kept connections share a session");
+        let connection = at_place as u64 + 1;
+        let (again, cause) = sessions.of_speaker(&http(connection, 2), Some(*session), at(2));
+        assert_eq!((again, cause), (*session, None));
+    }
+}
+
+#[test]
 fn a_websocket_is_a_session_and_is_over_when_it_closes() {
     let mut sessions = sessions();
     let speaker = |connection| Speaker { is_websocket: true, ..http(connection, 0) };

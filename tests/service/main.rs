@@ -1,0 +1,10 @@
+//! The real binary, from outside: what people type, what games send, what they get.
+//!
+//! One file a subject; `support` starts services on logs of their own.
+
+mod command_line;
+mod crash;
+mod hostile;
+mod lifecycle;
+mod simulate_and_tail;
+mod support;
