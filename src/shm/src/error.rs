@@ -243,9 +243,9 @@ pub enum ReadError {
     /// The reader was made by a process that has since forked, and this is the child.
     Forked,
     /// A reliable reader was detached (it was dead for longer than its lease, or filled the log) and came too late for
-    /// some events. It has rejoined: the next call goes on behind the gap.
+    /// some events. It has rejoined: the next call goes on behind the gap, or tells of another.
     Detached {
-        /// Sequence of the first event that was lost to it.
+        /// Sequence of the first event that was lost to it; 1 when all of the next log is gone, rotated and removed.
         first_missed: u64,
         /// How many it lost.
         missed: u64,

@@ -21,6 +21,8 @@ pub(crate) struct Constants {
     pub(crate) max_batch_events: u32,
     pub(crate) id_key: [u8; 16],
     pub(crate) predecessor: u64,
+    pub(crate) origin: u64,
+    pub(crate) events_before: u64,
 }
 
 impl Constants {
@@ -127,6 +129,8 @@ impl LogFile {
         word(constants::ID_KEY, key as u64);
         word(constants::ID_KEY + 8, (key >> 64) as u64);
         word(constants::PREDECESSOR, constants.predecessor);
+        word(constants::ORIGIN, constants.origin);
+        word(constants::EVENTS_BEFORE, constants.events_before);
         let log = LogFile::over(mapping, constants);
         // The first event has sequence 1, so that 0 can mean "none".
         log.control().committed.sequence_before.store(1, Ordering::Relaxed);
@@ -178,6 +182,8 @@ impl LogFile {
             max_batch_events: half(constants::MAX_BATCH_EVENTS),
             id_key: id_key.to_le_bytes(),
             predecessor: word(constants::PREDECESSOR),
+            origin: word(constants::ORIGIN),
+            events_before: word(constants::EVENTS_BEFORE),
         };
         let same = [
             (u64::from(half(constants::HEADER_BYTES)), layout::header::BYTES),

@@ -58,8 +58,12 @@ pub mod constants {
     pub const ID_KEY: u64 = 80;
     /// u64: `log_epoch` of the log this one succeeded by rotation, or zero.
     pub const PREDECESSOR: u64 = 96;
+    /// u64: `log_epoch` of the first log of the line of rotations that this one is in; its own when it is the first.
+    pub const ORIGIN: u64 = 104;
+    /// u64: events that were committed to the logs of the line before this one, all together.
+    pub const EVENTS_BEFORE: u64 = 112;
     /// End of what is used; reserved from here to the end of the page.
-    pub const END: u64 = 104;
+    pub const END: u64 = 120;
 }
 
 /// Offsets of the control page from the start of `log`. Each word has a cache line of its own.

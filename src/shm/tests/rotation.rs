@@ -193,3 +193,101 @@ fn a_new_reader_begins_with_the_new_log() {
     let error = LogReader::open(home.path(), &options).expect_err("it lives in the old log");
     assert!(matches!(error, OpenError::ReaderNameInUse { .. }), "{error}");
 }
+
+/// A rotation, and a frame of `events` events in the new log.
+fn rotate_and_store(home: &Home, events: u32) -> LogWriter {
+    let mut writer = LogWriter::open(home.path(), &rotating()).expect("rotate");
+    frame(&mut writer, events, 40);
+    writer
+}
+
+#[test]
+fn a_lossy_reader_two_rotations_behind_joins_the_sealed_log_in_between() {
+    let home = Home::new();
+    let mut writer = LogWriter::open(home.path(), &tiny()).expect("open");
+    let mut lossy = reader(&home, "lossy", Guarantee::Lossy, Start::Earliest);
+    let mut slow = reliable(&home, "slow");
+    frame(&mut writer, 2, 40);
+    drop(writer);
+    drop(rotate_and_store(&home, 3));
+    slow.try_next().expect("read").expect("the first log's frame").release().expect("whole");
+    let second = slow.try_next().expect("read").expect("the second log's frame");
+    let writer = rotate_and_store(&home, 4);
+
+    assert_eq!(read_all(&mut lossy).expect("no log is missing"), 2 + 3 + 4);
+    assert_eq!((lossy.missed(), lossy.log_epoch()), (0, writer.epoch()));
+    second.release().expect("whole");
+    assert_eq!(read_all(&mut slow).expect("read"), 4);
+}
+
+#[test]
+fn a_lossy_reader_whose_next_log_is_gone_goes_on_and_counts_what_was_in_it() {
+    let home = Home::new();
+    let mut writer = LogWriter::open(home.path(), &tiny()).expect("open");
+    let mut early = reader(&home, "early", Guarantee::Lossy, Start::Earliest);
+    let mut late = reader(&home, "late", Guarantee::Lossy, Start::Earliest);
+    frame(&mut writer, 2, 40);
+    drop(writer);
+    drop(rotate_and_store(&home, 3));
+    drop(rotate_and_store(&home, 4));
+    let mut writer = rotate_and_store(&home, 5);
+
+    assert_eq!(read_all(&mut early).expect("read"), 2 + 4 + 5, "the third log is still there");
+    assert_eq!((early.missed(), early.log_epoch()), (3, writer.epoch()));
+    writer.check_readers(later(Now::read(), 2));
+    assert_eq!(files(&home), ["log", "readers"]);
+    assert_eq!(read_all(&mut late).expect("read"), 2 + 5);
+    assert_eq!((late.missed(), late.log_epoch()), (3 + 4, writer.epoch()));
+}
+
+#[test]
+fn a_reader_that_has_read_the_old_log_and_not_followed_yet_is_not_taken_for_dead() {
+    let home = Home::new();
+    let mut writer = LogWriter::open(home.path(), &tiny()).expect("open");
+    let mut idle = reliable(&home, "idle");
+    frame(&mut writer, 2, 40);
+    idle.try_next().expect("read").expect("a frame").release().expect("whole");
+    drop(writer);
+    let mut writer = rotate_and_store(&home, 3);
+    let now = Now::read();
+    for seconds in [2, 60, 120] {
+        writer.check_readers(later(now, seconds));
+    }
+    let status = &writer.readers(now)[0];
+    assert!(status.alive && !status.detached, "{status:?}");
+    drop(writer);
+    let error = LogWriter::open(home.path(), &rotating()).expect_err("it is to read the second");
+    assert!(
+        matches!(&error, OpenError::PredecessorInUse { readers, .. } if readers == &["idle"]),
+        "{error}"
+    );
+    assert_eq!(read_all(&mut idle).expect("read"), 3);
+    drop(rotate_and_store(&home, 4));
+    assert_eq!(read_all(&mut idle).expect("read"), 4);
+    assert_eq!(idle.missed(), 0);
+}
+
+#[test]
+fn a_detached_reader_whose_next_log_is_gone_is_told_what_was_in_it() {
+    let home = Home::new();
+    let options = LogOptions { full_policy: jimbot_shm::FullPolicy::Detach, ..rotating() };
+    let mut writer = LogWriter::open(home.path(), &tiny()).expect("open");
+    let mut slow = reliable(&home, "slow");
+    frame(&mut writer, 2, 40);
+    drop(writer);
+    let mut writer = LogWriter::open(home.path(), &options).expect("rotate");
+    let gone = fill(&mut writer, 1000);
+    assert!(writer.check_readers(Now::read()), "it is detached");
+    drop(writer);
+    let mut writer = rotate_and_store(&home, 3);
+    writer.check_readers(later(Now::read(), 2));
+    assert_eq!(files(&home), ["log", "readers"]);
+
+    slow.try_next().expect("read").expect("the first log's frame").release().expect("whole");
+    match slow.try_next() {
+        Err(ReadError::Detached { first_missed: 1, missed }) => assert_eq!(missed, gone),
+        other => panic!("it must be told: {other:?}"),
+    }
+    assert_eq!(read_all(&mut slow).expect("read"), 3);
+    assert_eq!((slow.missed(), slow.log_epoch()), (gone, writer.epoch()));
+}

@@ -30,6 +30,15 @@ const PATIENCE_STEP: Duration = Duration::from_millis(2);
 /// A rotation is over sooner than this; meanwhile the files do not fit each other.
 const ROTATION_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How a reader comes to a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    /// By the log's current name.
+    Opens,
+    /// From the log before it, or one before that.
+    Follows,
+}
+
 /// A slot taken, and where its reader goes on.
 pub(super) struct Joined {
     index: usize,
@@ -90,7 +99,7 @@ fn open_now(path: &Path, options: &ReaderOptions) -> Result<LogReader, OpenError
     {
         (log, table) = (old_log, old_table);
     }
-    let (shared, joined) = join(log, table, options, path)?;
+    let (shared, joined) = join(log, table, options, path, Arrival::Opens)?;
     let told = joined.resumed && joined.gap > 0;
     Ok(LogReader {
         shared,
@@ -141,8 +150,9 @@ pub(super) fn join(
     table: Table,
     options: &ReaderOptions,
     path: &Path,
+    arrival: Arrival,
 ) -> Result<(Arc<Shared>, Joined), OpenError> {
-    let joined = claim(&log, &table, options, path)?;
+    let joined = claim(&log, &table, options, path, arrival)?;
     let shared = Shared {
         log,
         table,
@@ -160,6 +170,7 @@ fn claim(
     table: &Table,
     options: &ReaderOptions,
     path: &Path,
+    arrival: Arrival,
 ) -> Result<Joined, OpenError> {
     let io = |error| OpenError::io("join as a reader of", path, error);
     let _registration = table.register().map_err(io)?;
@@ -171,8 +182,8 @@ fn claim(
             let pid = table.slot(index).pid.load(Ordering::Relaxed);
             return Err(OpenError::ReaderNameInUse { name: options.name.clone(), pid });
         }
-        // A sealed log is read to its end by those who have begun; others begin with its successor.
-        None if protocol::sealed(log.control()).is_some() => {
+        // A sealed log is read by those who have begun it or the one before it; others begin with its successor.
+        None if arrival == Arrival::Opens && protocol::sealed(log.control()).is_some() => {
             return Err(OpenError::NotInitialised { path: path.join(directory::LOG) });
         }
         None => slots::take_any(table)

@@ -199,7 +199,7 @@ impl LogReader {
     }
 
     /// Counts the events between the one that was expected and `sequence`.
-    fn missed_until(&mut self, sequence: u64) {
+    pub(super) fn missed_until(&mut self, sequence: u64) {
         let gap = sequence.saturating_sub(self.expected);
         if gap > 0 {
             self.missed += gap;

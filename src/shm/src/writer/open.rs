@@ -80,15 +80,19 @@ impl LogOptions {
         most.max(least.next_multiple_of(PAGE_BYTES))
     }
 
-    pub(super) fn constants(&self, capacity: u64, predecessor: u64) -> Constants {
+    /// Constants of a log that is the first of its line.
+    pub(super) fn constants(&self, capacity: u64) -> Constants {
+        let log_epoch = u64::from_le_bytes(self.epoch_seed);
         Constants {
-            log_epoch: u64::from_le_bytes(self.epoch_seed),
+            log_epoch,
             created_unix_ns: self.now.unix_ns,
             capacity,
             max_batch_bytes: self.max_batch_bytes,
             max_batch_events: self.max_batch_events,
             id_key: self.id_key,
-            predecessor,
+            predecessor: 0,
+            origin: log_epoch,
+            events_before: 0,
         }
     }
 }
@@ -175,7 +179,7 @@ fn create(
         Some(capacity) => capacity,
         None => options.default_capacity(directory.free_bytes()?),
     };
-    let constants = options.constants(capacity, 0);
+    let constants = options.constants(capacity);
     let built =
         Table::create(&directory, directory::READERS, constants.log_epoch).and_then(|table| {
             Ok((table, LogFile::build(&directory, directory::LOG, file, constants)?))
@@ -213,7 +217,7 @@ fn take_over(
     let predecessor = Predecessor::find(&directory, log.constants.predecessor)?;
     let least = options.default_capacity(0);
     let capacity = options.capacity.unwrap_or(log.constants.capacity.max(least));
-    let wanted = options.constants(capacity, log.constants.log_epoch);
+    let wanted = options.constants(capacity);
     let found = log.constants.describe_size();
     let resized = wanted.describe_size() != found;
     if resized && let Some(reason) = wanted.fault() {
@@ -239,8 +243,16 @@ fn take_over(
 }
 
 impl LogWriter {
-    /// Goes on in a new log.
+    /// Goes on in a new log, after everything that is stored has been committed to this one.
     fn rotate(mut self, constants: Constants) -> Result<LogWriter, OpenError> {
+        self.finish_predecessor()?;
+        let before = &self.log.constants;
+        let constants = Constants {
+            predecessor: before.log_epoch,
+            origin: before.origin,
+            events_before: before.events_before + self.next_sequence - 1,
+            ..constants
+        };
         let Rotated { lock, log, table } = rotate::rotate(&self, constants)?;
         let old_log = std::mem::replace(&mut self.log, log);
         let old_table = std::mem::replace(&mut self.table, table);

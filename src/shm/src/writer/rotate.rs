@@ -8,7 +8,8 @@
 //! | 4 | `readers.new` becomes `readers`, then `log.new` becomes `log` | done |
 //!
 //! A reader that opens the directory in between finds a log and a table of different epochs, and tries again. There is at
-//! most one predecessor: it is removed when its last reliable reader has finished it or been detached.
+//! most one predecessor: it is removed when its last reliable reader has joined the log after it or been detached. A lossy
+//! reader is not waited for: it goes on in the oldest log that is still there, and counts what was in those between.
 
 use std::sync::atomic::Ordering;
 
@@ -63,6 +64,27 @@ impl Predecessor {
         unread(&self.log, &self.table)
     }
 
+    /// Slots of the readers that are waited for before it is removed. `current` is the table of the log after it.
+    ///
+    /// They are those that have not finished it, and those that have and live, but have not joined the log after it: there
+    /// their cursors hold what they are to read next, and from nowhere but here is it known that they live.
+    fn waited_for(&self, current: &Table) -> Vec<usize> {
+        let committed = protocol::committed(self.log.control());
+        let waited_for = |index: &usize| {
+            let (old, new) = (self.table.slot(*index), current.slot(*index));
+            let (before, claim) = (old.claim(), new.claim());
+            let promised = before.state != STATE_FREE
+                && before.reliable
+                && claim.reliable
+                && claim.state == STATE_ACTIVE
+                && new.name() == old.name();
+            promised
+                && (old.progress.cursor.load(Ordering::Acquire) < committed
+                    || self.table.is_alive(*index) && !current.is_alive(*index))
+        };
+        (0..self.table.slots().len()).filter(waited_for).collect()
+    }
+
     /// Removes the files.
     fn remove(&self, directory: &Directory) -> Result<(), OpenError> {
         let epoch = self.log.constants.log_epoch;
@@ -81,8 +103,8 @@ pub(super) fn unread(log: &LogFile, table: &Table) -> impl Iterator<Item = usize
     })
 }
 
-fn names(table: &Table, slots: impl Iterator<Item = usize>) -> Vec<String> {
-    slots.map(|index| table.slot(index).name()).collect()
+fn names(table: &Table, slots: impl IntoIterator<Item = usize>) -> Vec<String> {
+    slots.into_iter().map(|index| table.slot(index).name()).collect()
 }
 
 /// Names of the readers that have not read everything.
@@ -100,14 +122,6 @@ pub(super) struct Rotated {
 /// Makes the successor of the log that `old` has open, and gives it the old one's name.
 pub(super) fn rotate(old: &LogWriter, constants: Constants) -> Result<Rotated, OpenError> {
     let directory = &old.directory;
-    if let Some(before) = &old.predecessor {
-        let readers = names(&before.table, before.unfinished());
-        if !readers.is_empty() {
-            let path = directory.path_of(&archived(directory::LOG, before.log.constants.log_epoch));
-            return Err(OpenError::PredecessorInUse { path, readers });
-        }
-        before.remove(directory)?;
-    }
     let path = directory.path_of(LOG_NEW);
     // Nobody joins or leaves the old log between the copy of its names and the seal.
     let registration =
@@ -221,18 +235,28 @@ impl LogWriter {
     }
 
     /// Removes the log before this one when nobody who counts is reading it any more: each of its reliable readers has
-    /// finished it, or is past its lease.
+    /// followed, or is past its lease.
     pub(super) fn check_predecessor(&mut self) {
-        let Some(before) = &self.predecessor else { return };
-        let waited_for = |index: &usize| {
-            let claim = self.table.slot(*index).claim();
-            claim.reliable
-                && claim.state == STATE_ACTIVE
-                && self.table.slot(*index).name() == before.table.slot(*index).name()
-        };
-        if before.unfinished().any(|index| waited_for(&index)) {
-            return;
+        // What cannot be removed now is removed at the next look.
+        let _still_read_or_stuck = self.finish_predecessor();
+    }
+
+    /// Removes the log before this one.
+    ///
+    /// # Errors
+    /// When readers of it are waited for, or its files cannot be removed.
+    pub(super) fn finish_predecessor(&mut self) -> Result<(), OpenError> {
+        let Some(before) = &self.predecessor else { return Ok(()) };
+        let waited_for = before.waited_for(&self.table);
+        if !waited_for.is_empty() {
+            let name = archived(directory::LOG, before.log.constants.log_epoch);
+            let readers = names(&before.table, waited_for);
+            return Err(OpenError::PredecessorInUse {
+                path: self.directory.path_of(&name),
+                readers,
+            });
         }
+        before.remove(&self.directory)?;
         // What they lose with it is counted where they find it when they come back.
         let end = before.log.control().committed.sequence_before.load(Ordering::Relaxed);
         for index in before.unfinished() {
@@ -242,9 +266,7 @@ impl LogWriter {
                 new.progress.missed.fetch_add(lost, Ordering::Relaxed);
             }
         }
-        // What cannot be removed now is removed at the next start.
-        if before.remove(&self.directory).is_ok() {
-            self.predecessor = None;
-        }
+        self.predecessor = None;
+        Ok(())
     }
 }
