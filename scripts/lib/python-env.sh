@@ -28,11 +28,16 @@ sys.exit(sys.version_info < (3, 11) or sys.implementation.name != "cpython")' 2>
     done
 }
 
-# Makes .venv and installs the pinned requirements; does nothing when both are as they should be.
+# Makes .venv and installs the pinned requirements; does nothing when both are as they should be. With --run only those
+# that showing the package at work needs, a tenth of the bytes.
 install_python_env() {
     local python stamp wanted
-    stamp="$ROOT/.venv/.requirements"
     wanted="$ROOT/python/requirements-dev.txt"
+    stamp="$ROOT/.venv/.requirements"
+    if [ "${1:-}" = --run ] && ! cmp -s "$wanted" "$stamp"; then
+        wanted="$ROOT/python/requirements-run.txt"
+        stamp="$ROOT/.venv/.requirements-run"
+    fi
     if [ ! -x "$ROOT/.venv/bin/python" ] || ! "$ROOT/.venv/bin/python" -c '' 2>/dev/null; then
         python="$(find_python)" || return 1
         rm -rf "$ROOT/.venv"
@@ -45,8 +50,14 @@ install_python_env() {
 }
 
 # Builds the native module and installs the package in .venv, editable; the debug binary, if built, stands beside python.
+# --run as the first argument means what it means to install_python_env; the others go to maturin.
 install_python_package() {
-    install_python_env || return 1
+    local which=--all
+    if [ "${1:-}" = --run ]; then
+        which=--run
+        shift
+    fi
+    install_python_env "$which" || return 1
     mkdir -p "$ROOT/python/jimbot.data/scripts"
     (cd "$ROOT/python" && VIRTUAL_ENV="$ROOT/.venv" "$ROOT/.venv/bin/maturin" develop --quiet "$@") || return 1
     if [ -x "${CARGO_TARGET_DIR:-$ROOT/target}/debug/jimbot-mcp" ]; then
