@@ -3,6 +3,7 @@
 pub mod bus;
 pub mod cli;
 pub mod config;
+pub mod forwarder;
 pub mod journal;
 pub mod logging;
 pub mod reactor;

@@ -75,6 +75,11 @@ impl Numbers {
         self.ranges.last().map(|range| range.1)
     }
 
+    /// The number up to which there is no gap after the least one.
+    pub fn complete(&self) -> Option<u64> {
+        self.ranges.first().map(|range| range.1)
+    }
+
     /// Whether `number` is in the set.
     pub fn contains(&self, number: u64) -> bool {
         let at = self.ranges.partition_point(|range| range.1 < number);

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and what answers it.
 
+mod bus;
 mod completions;
 mod serve;
 mod simulate;
@@ -31,6 +32,7 @@ Examples:
   jimbot-mcp serve                       take in events on 127.0.0.1:8080 and :8765
   jimbot-mcp tail                        watch them come, one line of JSON each
   jimbot-mcp simulate --games 4          no game at hand? four made-up ones
+  jimbot-mcp bus                         keep events, and deliver them to anyone on the network
   jimbot-mcp help serve                  everything about one command";
 
 #[derive(Debug, Subcommand)]
@@ -38,6 +40,8 @@ enum Command {
     Serve(serve::Serve),
     Tail(tail::Tail),
     Simulate(simulate::Simulate),
+    Bus(bus::Bus),
+    Publish(bus::Publish),
     Completions(completions::Completions),
 }
 
@@ -62,6 +66,8 @@ pub fn run() -> ExitCode {
         Command::Serve(command) => command.run(),
         Command::Tail(command) => command.run(),
         Command::Simulate(command) => command.run(),
+        Command::Bus(command) => command.run(),
+        Command::Publish(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
 }

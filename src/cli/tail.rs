@@ -1,6 +1,7 @@
 //! `jimbot-mcp tail`: what can be chosen.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,6 +12,7 @@ use jimbot_shm::Start;
 
 use super::ShmDir;
 use super::values::seconds;
+use crate::bus::client;
 use crate::tail::{self, Options, TypeFilter};
 
 /// Show events as they come: one line of JSON each.
@@ -25,6 +27,7 @@ Examples:
   jimbot-mcp tail --from-start --until-idle 1 | wc -l      how many events are there
   jimbot-mcp tail --type GAME_STATE --game 7LB2WVPK
   jimbot-mcp tail --type SCORING --type 'game.hand.*' --count 20
+  jimbot-mcp tail --bus http://trainer:50051 --topic 'game.hand.*'
   jimbot-mcp tail | jq -r '[.sequence, .type] | @tsv'")]
 pub(super) struct Tail {
     #[command(flatten)]
@@ -59,6 +62,18 @@ pub(super) struct Tail {
     #[arg(long, value_name = "NAME")]
     reliable: Option<String>,
 
+    /// Read from the Event Bus at this URL and not from the log on this host
+    #[arg(long, value_name = "URL", conflicts_with_all = ["from", "games", "types"])]
+    bus: Option<String>,
+
+    /// With --bus: only topics that this pattern selects (`game.>`); repeat it for more
+    #[arg(long = "topic", value_name = "PATTERN", requires = "bus")]
+    topics: Vec<String>,
+
+    /// With --bus: send the bearer token in this file
+    #[arg(long, value_name = "FILE", requires = "bus")]
+    token_file: Option<PathBuf>,
+
     /// Wait this long for a log that is not there yet
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
     wait: Duration,
@@ -69,6 +84,9 @@ impl Tail {
         let stop = Arc::new(AtomicBool::new(false));
         if let Err(error) = super::stop_on_signals(&stop) {
             return super::fail(error, 1);
+        }
+        if let Some(url) = self.bus.clone() {
+            return self.run_on_bus(url, &stop);
         }
         let start = match (self.from_start, self.from) {
             (true, _) => Start::Earliest,
@@ -88,6 +106,25 @@ impl Tail {
         let tell = |notice: &str| eprintln!("jimbot-mcp: {notice}");
         match tail::run(&options, io::stdout().lock(), &stop, tell) {
             Ok(_) => ExitCode::SUCCESS,
+            Err(error) => super::fail(error, 1),
+        }
+    }
+
+    fn run_on_bus(self, url: String, stop: &AtomicBool) -> ExitCode {
+        let options = match client::Options::new(url, self.token_file.as_deref()) {
+            Ok(options) => options,
+            Err(reason) => return super::fail(reason, 2),
+        };
+        let wanted = client::Wanted {
+            topics: self.topics,
+            from_start: self.from_start,
+            durable: self.reliable,
+            count: self.count,
+            until_idle: self.until_idle,
+        };
+        let tell = |notice: &str| eprintln!("jimbot-mcp: {notice}");
+        match client::tail(&options, &wanted, io::stdout().lock(), stop, tell) {
+            Ok(()) => ExitCode::SUCCESS,
             Err(error) => super::fail(error, 1),
         }
     }

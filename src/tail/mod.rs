@@ -4,7 +4,7 @@
 //! place. Events go to standard output, everything else to standard error.
 
 mod filter;
-mod json;
+pub(crate) mod json;
 
 use std::fmt;
 use std::io::{self, BufWriter, ErrorKind, Write};

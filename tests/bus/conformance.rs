@@ -276,3 +276,4 @@ macro_rules! conformance {
 
 conformance!(embedded, OnDisk(tempfile::tempdir().unwrap()));
 conformance!(memory, InMemory);
+conformance!(jetstream, crate::nats::Nats::new().await);

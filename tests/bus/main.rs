@@ -2,4 +2,8 @@
 
 mod conformance;
 mod damage;
+mod faults;
+mod forwarder;
+mod nats;
+mod server;
 mod support;

@@ -7,8 +7,20 @@ use jimbot_core::time::Now;
 use jimbot_mcp::bus::publishers::Publisher;
 use jimbot_mcp::bus::scan;
 use jimbot_mcp::bus::store::{Append, Clock, Page, Span, Store, system_clock};
-use jimbot_proto::events::v1::{AckLevel, Event, EventBatch, EventType, HeartbeatEvent, event};
+use jimbot_mcp::bus::{Config, Handle};
+use jimbot_proto::events::v1::event_bus_client::EventBusClient;
+use jimbot_proto::events::v1::start_position::{Earliest, Start};
+use jimbot_proto::events::v1::subscribe_request::Request as Up;
+use jimbot_proto::events::v1::subscribe_response::Response as Down;
+use jimbot_proto::events::v1::{
+    Ack, AckLevel, Delivery, Durable, Event, EventBatch, EventType, HeartbeatEvent,
+    PublishBatchRequest, PublishResult, StartPosition, SubscribeRequest, SubscribeResponse,
+    SubscribeStart, event,
+};
 use prost::Message;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
 
 /// An event of a log.
 pub(crate) fn event(log_epoch: u64, sequence: u64) -> Event {
@@ -36,7 +48,13 @@ pub(crate) fn append(log_epoch: u64, first: u64, last: u64) -> Append {
         count: (last - first + 1) as u32,
         bytes: 0..payload.len(),
     };
-    Append { payload: payload.into(), spans: vec![span], topic: None, level: AckLevel::Unspecified }
+    Append {
+        payload: payload.into(),
+        spans: vec![span],
+        topic: None,
+        level: AckLevel::Unspecified,
+        chain: None,
+    }
 }
 
 /// Epoch and sequence of every event from `from` to the end, with its position, and what was told to be lost.
@@ -116,5 +134,100 @@ impl MovableClock {
     pub(crate) fn clock(&self) -> Clock {
         let this = self.clone();
         Arc::new(move || this.now())
+    }
+}
+
+pub(crate) type BusClient = EventBusClient<tonic::transport::Channel>;
+
+/// A client of a bus.
+pub(crate) async fn client(url: &str) -> BusClient {
+    EventBusClient::connect(url.to_owned())
+        .await
+        .unwrap()
+        .max_decoding_message_size(16 << 20)
+        .max_encoding_message_size(16 << 20)
+}
+
+/// A bus on a store in `dir`, and a client.
+pub(crate) async fn bus(dir: &std::path::Path) -> (Handle, BusClient) {
+    let handle = jimbot_mcp::bus::start(Config::embedded(dir)).unwrap();
+    let client = client(&handle.url()).await;
+    (handle, client)
+}
+
+pub(crate) async fn publish(
+    client: &mut BusClient,
+    batch: Vec<u8>,
+) -> Result<PublishResult, Status> {
+    let request = PublishBatchRequest { batch: batch.into(), ..Default::default() };
+    Ok(client.publish_batch(request).await?.into_inner().result.unwrap())
+}
+
+/// A subscriber.
+pub(crate) struct Subscriber {
+    up: mpsc::Sender<SubscribeRequest>,
+    down: Streaming<SubscribeResponse>,
+}
+
+/// Everything from the oldest event on.
+pub(crate) fn from_earliest() -> SubscribeStart {
+    let start = Some(Start::Earliest(Earliest {}));
+    SubscribeStart { start: Some(StartPosition { start }), ..Default::default() }
+}
+
+/// The same, as a durable.
+pub(crate) fn durable(name: &str) -> SubscribeStart {
+    let durable = Durable { name: name.to_owned(), ..Default::default() };
+    SubscribeStart { durable: Some(durable), ..from_earliest() }
+}
+
+impl Subscriber {
+    pub(crate) async fn new(
+        client: &mut BusClient,
+        start: SubscribeStart,
+    ) -> Result<Subscriber, Status> {
+        let (up, requests) = mpsc::channel(64);
+        up.send(SubscribeRequest { request: Some(Up::Start(start)) }).await.unwrap();
+        let mut down = client.subscribe(ReceiverStream::new(requests)).await?.into_inner();
+        match down.message().await?.and_then(|message| message.response) {
+            Some(Down::Subscribed(_)) => Ok(Subscriber { up, down }),
+            other => panic!("the first message tells that the subscription stands, not {other:?}"),
+        }
+    }
+
+    pub(crate) async fn say(&self, request: Up) {
+        self.up.send(SubscribeRequest { request: Some(request) }).await.unwrap();
+    }
+
+    pub(crate) async fn ack_up_to(&self, position: u64) {
+        self.say(Up::Ack(Ack { up_to: position, positions: vec![] })).await;
+    }
+
+    pub(crate) async fn message(&mut self) -> Result<Option<Down>, Status> {
+        Ok(self.down.message().await?.and_then(|message| message.response))
+    }
+
+    /// The next delivery; what else is told is passed over.
+    pub(crate) async fn delivery(&mut self) -> Delivery {
+        loop {
+            match self.message().await.unwrap() {
+                Some(Down::Delivery(delivery)) => return delivery,
+                Some(_) => {}
+                None => panic!("the subscription ended"),
+            }
+        }
+    }
+
+    /// Sequences of the next `count` events, each acknowledged.
+    pub(crate) async fn sequences(&mut self, count: usize) -> Vec<u64> {
+        let mut sequences = Vec::new();
+        while sequences.len() < count {
+            let delivery = self.delivery().await;
+            let batch = EventBatch::decode(delivery.batch).unwrap();
+            assert_eq!(batch.events.len(), delivery.positions.len());
+            sequences.extend(batch.events.iter().map(|event| event.sequence));
+            self.ack_up_to(*delivery.positions.last().unwrap()).await;
+        }
+        sequences
     }
 }

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::super::publishers::{Numbers, Publisher, Publishers, identity};
 use super::super::scan;
+use super::state;
 use super::tail::{TAIL_BYTES, Tail};
 use super::{
     Append, Appended, Clock, Cursor, Extent, Fresh, Page, Retention, Run, Store, StoreError,
@@ -247,7 +248,7 @@ impl Store for Embedded {
 
     async fn last_sequence(&self, publisher: &Publisher) -> Result<Option<u64>, StoreError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(known.publishers.get(publisher).and_then(Numbers::last))
+        Ok(known.publishers.get(publisher).and_then(Numbers::complete))
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<Cursor>, StoreError> {
@@ -380,6 +381,14 @@ impl Writer {
         let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
         let pending: Vec<Pending> = group
             .into_iter()
+            .filter_map(|(append, reply)| match append.check_chain() {
+                Ok(()) => Some((append, reply)),
+                Err(error) => {
+                    // A publisher that has gone asks again.
+                    reply.send(Err(error)).ok();
+                    None
+                }
+            })
             .map(|(append, reply)| {
                 let fresh = Fresh::take(&append, &mut known.publishers);
                 let topic = append.topic.as_deref().unwrap_or_default();
@@ -418,6 +427,7 @@ impl Writer {
             Err(error) => {
                 for pending in &pending {
                     pending.fresh.give_back(&mut known.publishers);
+                    pending.append.break_chain();
                 }
                 drop(known);
                 let error = store_error(&error);
@@ -491,7 +501,7 @@ impl Writer {
         }
         let snapshot = {
             let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-            state::Snapshot::of(&known).encode_to_vec()
+            state::Snapshot::of(&known.publishers, &known.cursors).encode_to_vec()
         };
         if let Err(error) = self.journal.roll(&snapshot, now) {
             log::warn!("the bus's store could not start a new segment: {error}");
@@ -569,7 +579,7 @@ fn flush(
 fn replay(known: &mut Known, kind: Kind, record: &Record) {
     match kind {
         Kind::Snapshot => match state::Snapshot::decode(record.body.as_ref()) {
-            Ok(snapshot) => *known = snapshot.known(),
+            Ok(snapshot) => (known.publishers, known.cursors) = snapshot.known(),
             Err(error) => log::error!("the store's snapshot can't be read: {error}"),
         },
         Kind::Change => match state::Change::decode(record.body.as_ref()) {
@@ -592,101 +602,6 @@ fn replay(known: &mut Known, kind: Kind, record: &Record) {
                     known.publishers.insert(&publisher, number, number);
                 }
             }
-        }
-    }
-}
-
-/// How what is remembered beside the events is written: protobuf, so that a later version can add to it.
-mod state {
-    use super::{Known, Publisher, Publishers};
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Snapshot {
-        #[prost(message, repeated, tag = "1")]
-        publishers: Vec<Numbered>,
-        #[prost(message, repeated, tag = "2")]
-        cursors: Vec<Cursor>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Change {
-        #[prost(message, optional, tag = "1")]
-        pub(super) cursor: Option<Cursor>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    struct Numbered {
-        #[prost(fixed64, tag = "1")]
-        log_epoch: u64,
-        #[prost(string, tag = "2")]
-        producer: String,
-        /// First and last number of each range.
-        #[prost(uint64, repeated, tag = "3")]
-        bounds: Vec<u64>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Cursor {
-        #[prost(string, tag = "1")]
-        name: String,
-        /// 0: the durable was removed.
-        #[prost(uint64, tag = "2")]
-        next: u64,
-        #[prost(uint64, repeated, tag = "3")]
-        unacked: Vec<u64>,
-        #[prost(uint32, repeated, tag = "4")]
-        deliveries: Vec<u32>,
-    }
-
-    impl Snapshot {
-        pub(super) fn of(known: &Known) -> Snapshot {
-            let publishers = known.publishers.iter().map(|(publisher, numbers)| {
-                let (log_epoch, producer) = match publisher {
-                    Publisher::Log(epoch) => (*epoch, String::new()),
-                    Publisher::Producer(name) => (0, name.to_string()),
-                };
-                let bounds = numbers.ranges().iter().flat_map(|&(first, last)| [first, last]);
-                Numbered { log_epoch, producer, bounds: bounds.collect() }
-            });
-            let cursors = known.cursors.iter();
-            Snapshot {
-                publishers: publishers.collect(),
-                cursors: cursors.map(|(name, cursor)| Cursor::of(name, Some(cursor))).collect(),
-            }
-        }
-
-        pub(super) fn known(self) -> Known {
-            let mut publishers = Publishers::default();
-            for Numbered { log_epoch, producer, bounds } in self.publishers {
-                let publisher = match log_epoch {
-                    0 => Publisher::Producer(producer.into()),
-                    epoch => Publisher::Log(epoch),
-                };
-                for range in bounds.chunks_exact(2) {
-                    publishers.insert(&publisher, range[0], range[1]);
-                }
-            }
-            let cursors = self.cursors.into_iter().filter_map(Cursor::known);
-            let cursors = cursors.filter_map(|(name, cursor)| Some((name, cursor?))).collect();
-            Known { publishers, cursors }
-        }
-    }
-
-    impl Cursor {
-        pub(super) fn of(name: &str, cursor: Option<&super::Cursor>) -> Cursor {
-            let unacked = cursor.map(|cursor| cursor.unacked.as_slice()).unwrap_or_default();
-            Cursor {
-                name: name.to_owned(),
-                next: cursor.map_or(0, |cursor| cursor.next),
-                unacked: unacked.iter().map(|event| event.0).collect(),
-                deliveries: unacked.iter().map(|event| event.1).collect(),
-            }
-        }
-
-        pub(super) fn known(self) -> Option<(String, Option<super::Cursor>)> {
-            let unacked = self.unacked.into_iter().zip(self.deliveries).collect();
-            let cursor = (self.next != 0).then_some(super::Cursor { next: self.next, unacked });
-            (!self.name.is_empty()).then_some((self.name, cursor))
         }
     }
 }

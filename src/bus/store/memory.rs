@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jimbot_proto::events::v1::AckLevel;
 use tokio::sync::watch;
 
-use super::super::publishers::{Publisher, Publishers};
+use super::super::publishers::{Numbers, Publisher, Publishers};
 use super::{
     Append, Appended, Clock, Cursor, Extent, Fresh, Lost, Page, Retention, Run, Store, StoreError,
     StoreReader,
@@ -136,7 +136,7 @@ impl Store for Memory {
     }
 
     async fn last_sequence(&self, publisher: &Publisher) -> Result<Option<u64>, StoreError> {
-        Ok(self.state().publishers.get(publisher).and_then(|numbers| numbers.last()))
+        Ok(self.state().publishers.get(publisher).and_then(Numbers::complete))
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<Cursor>, StoreError> {

@@ -6,12 +6,15 @@
 //! any position and tells exactly what retention took; a durable's place survives with the events.
 
 mod embedded;
+mod jetstream;
 mod memory;
+mod state;
 mod tail;
 
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use jimbot_core::time::Now;
@@ -19,6 +22,7 @@ use jimbot_proto::events::v1::AckLevel;
 use tokio::sync::watch;
 
 pub use embedded::{Embedded, EmbeddedOptions};
+pub use jetstream::{JetStream, JetStreamOptions};
 pub use memory::Memory;
 
 use super::publishers::Publisher;
@@ -69,6 +73,28 @@ pub struct Append {
     pub topic: Option<Arc<str>>,
     /// What the acknowledgement has to mean at least.
     pub level: AckLevel,
+    /// Shared by the appends of one publisher's stream: after one of them failed, later ones fail too, so that nothing
+    /// newer is stored before what is missing.
+    pub chain: Option<Arc<AtomicBool>>,
+}
+
+impl Append {
+    /// Fails when an earlier append of the chain has failed.
+    pub(super) fn check_chain(&self) -> Result<(), StoreError> {
+        match &self.chain {
+            Some(broken) if broken.load(Ordering::Acquire) => Err(StoreError::Unavailable(
+                "an earlier batch of the stream was not stored".to_owned(),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes later appends of the chain fail.
+    pub(super) fn break_chain(&self) {
+        if let Some(broken) = &self.chain {
+            broken.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// What became of an append.
@@ -197,7 +223,7 @@ pub trait Store: Send + Sync + 'static {
     /// Position of the first event stored at this time (nanoseconds since 1970) or later.
     async fn position_at(&self, time_unix_ns: u64) -> Result<u64, StoreError>;
 
-    /// Greatest number stored of a publisher.
+    /// The number up to which a publisher's events are stored without a gap, counted from the first one stored.
     async fn last_sequence(&self, publisher: &Publisher) -> Result<Option<u64>, StoreError>;
 
     /// Where a durable stands.

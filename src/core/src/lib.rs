@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod batching;
+pub mod breaker;
 pub mod conn;
 pub mod convert;
 pub mod http;

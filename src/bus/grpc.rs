@@ -1,0 +1,243 @@
+//! The gRPC face of the bus.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesOrdered;
+use jimbot_core::time::SECOND;
+use jimbot_proto::events::v1::event_bus_server::EventBus;
+use jimbot_proto::events::v1::{
+    AckLevel, GetHistoryRequest, GetHistoryResponse, LastSequenceRequest, LastSequenceResponse,
+    PublishBatchRequest, PublishBatchResponse, PublishEventRequest, PublishEventResponse,
+    PublishRequest, PublishResponse, PublishResult, RejectReason, SubscribeRequest,
+    SubscribeResponse, last_sequence_request,
+};
+use tokio::sync::mpsc;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::filter::Filter;
+use super::history::{Past, Query};
+use super::publish::{Checked, check, result, status};
+use super::publishers::Publisher;
+use super::{Bus, scan, subscribe};
+
+/// Batches of one publishing stream that are looked at and not stored yet.
+const IN_FLIGHT: usize = 32;
+/// Bytes of them after which no further one is read.
+const IN_FLIGHT_BYTES: usize = 8 << 20;
+
+/// Serves a bus.
+pub(super) struct Service(pub(super) Arc<Bus>);
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Service {
+    async fn store(&self, checked: Checked) -> Result<PublishResult, Status> {
+        store(&self.0, checked).await
+    }
+}
+
+async fn store(
+    bus: &Bus,
+    Checked { append, rejections }: Checked,
+) -> Result<PublishResult, Status> {
+    let (offered, _) = bus.store.levels();
+    if append.level > offered {
+        let error = super::store::StoreError::Level { wanted: append.level, offered };
+        return Err(status(&error));
+    }
+    let appended = bus.store.append(append).await.map_err(|error| {
+        bus.counters.refused();
+        status(&error)
+    })?;
+    bus.counters.published(&appended, rejections.len());
+    Ok(result(appended, rejections))
+}
+
+fn level(number: i32) -> Result<AckLevel, Status> {
+    AckLevel::try_from(number)
+        .map_err(|_| Status::invalid_argument(format!("ack_level: there is no level {number}")))
+}
+
+#[tonic::async_trait]
+impl EventBus for Service {
+    async fn publish_event(
+        &self,
+        request: Request<PublishEventRequest>,
+    ) -> Result<Response<PublishEventResponse>, Status> {
+        let request = request.into_inner();
+        let mut batch = Vec::with_capacity(request.event.len() + 8);
+        scan::push_element(&mut batch, &request.event);
+        let checked = check(batch.into(), level(request.ack_level)?, None);
+        if let Some(rejection) = checked.rejections.first() {
+            let reason = RejectReason::try_from(rejection.reason).unwrap_or_default();
+            let message = format!("{}: {}", reason.as_str_name(), rejection.message);
+            return Err(Status::invalid_argument(message));
+        }
+        let result = Some(self.store(checked).await?);
+        Ok(Response::new(PublishEventResponse { result }))
+    }
+
+    async fn publish_batch(
+        &self,
+        request: Request<PublishBatchRequest>,
+    ) -> Result<Response<PublishBatchResponse>, Status> {
+        let request = request.into_inner();
+        let checked = check(request.batch, level(request.ack_level)?, None);
+        let result = Some(self.store(checked).await?);
+        Ok(Response::new(PublishBatchResponse { result }))
+    }
+
+    type PublishStream = Answers<PublishResponse>;
+
+    async fn publish(
+        &self,
+        request: Request<Streaming<PublishRequest>>,
+    ) -> Result<Response<Self::PublishStream>, Status> {
+        let (answers, stream) = mpsc::channel(IN_FLIGHT);
+        tokio::spawn(take_in(Arc::clone(&self.0), request.into_inner(), answers));
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    type SubscribeStream = Answers<SubscribeResponse>;
+
+    async fn subscribe(
+        &self,
+        request: Request<Streaming<SubscribeRequest>>,
+    ) -> Result<Response<Self::SubscribeStream>, Status> {
+        let place = self.0.subscription_place()?;
+        let (out, stream) = mpsc::channel(subscribe::OUTBOX);
+        let bus = Arc::clone(&self.0);
+        tokio::spawn(async move {
+            subscribe::run(bus, request.into_inner(), out).await;
+            drop(place);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    type GetHistoryStream = Answers<GetHistoryResponse>;
+
+    async fn get_history(
+        &self,
+        request: Request<GetHistoryRequest>,
+    ) -> Result<Response<Self::GetHistoryStream>, Status> {
+        let request = request.into_inner();
+        let filter = Filter::new(&request.filter.unwrap_or_default())
+            .map_err(|bad| Status::invalid_argument(format!("filter: {bad}")))?;
+        let cursor = match request.cursor.as_str() {
+            "" => None,
+            text => Some(text.parse().map_err(|_| {
+                Status::invalid_argument("cursor: give back `next_cursor` as it came")
+            })?),
+        };
+        let query = Query {
+            filter,
+            from_ns: request.from.as_ref().map(time_ns),
+            to_ns: request.to.as_ref().map(time_ns),
+            limit: request.limit,
+            cursor,
+        };
+        let mut past = Past::new(&self.0, query).await.map_err(|error| status(&error))?;
+        let (out, stream) = mpsc::channel(subscribe::OUTBOX);
+        tokio::spawn(async move {
+            loop {
+                let (answer, last) = match past.next().await {
+                    Ok(Some(cut)) => {
+                        let super::cut::Cut { batch, positions } = cut;
+                        let next_cursor = String::new();
+                        (Ok(GetHistoryResponse { batch, positions, next_cursor }), false)
+                    }
+                    Ok(None) => {
+                        let next_cursor = past.cursor();
+                        (Ok(GetHistoryResponse { next_cursor, ..Default::default() }), true)
+                    }
+                    Err(error) => (Err(status(&error)), true),
+                };
+                if out.send(answer).await.is_err() || last {
+                    return;
+                }
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
+    }
+
+    async fn last_sequence(
+        &self,
+        request: Request<LastSequenceRequest>,
+    ) -> Result<Response<LastSequenceResponse>, Status> {
+        let publisher = match request.into_inner().publisher {
+            Some(last_sequence_request::Publisher::LogEpoch(epoch)) => Publisher::Log(epoch),
+            Some(last_sequence_request::Publisher::Producer(name)) => {
+                Publisher::Producer(name.into())
+            }
+            None => return Err(Status::invalid_argument("publisher: name one")),
+        };
+        let last = self.0.store.last_sequence(&publisher).await.map_err(|error| status(&error))?;
+        Ok(Response::new(LastSequenceResponse {
+            found: last.is_some(),
+            last_sequence: last.unwrap_or(0),
+            ack_level: self.0.store.levels().1 as i32,
+        }))
+    }
+}
+
+fn time_ns(time: &prost_types::Timestamp) -> u64 {
+    u64::try_from(time.seconds).unwrap_or(0).saturating_mul(SECOND)
+        + u64::try_from(time.nanos).unwrap_or(0)
+}
+
+type Storing = Pin<Box<dyn Future<Output = (usize, Result<PublishResponse, Status>)> + Send>>;
+
+/// Takes in a stream of batches: many under way, stored in their order, answered in their order.
+async fn take_in(
+    bus: Arc<Bus>,
+    mut batches: Streaming<PublishRequest>,
+    answers: mpsc::Sender<Result<PublishResponse, Status>>,
+) {
+    let chain = Arc::new(AtomicBool::new(false));
+    let mut storing: FuturesOrdered<Storing> = FuturesOrdered::new();
+    let mut bytes = 0;
+    let mut more = true;
+    while more || !storing.is_empty() {
+        let room = storing.len() < IN_FLIGHT && bytes < IN_FLIGHT_BYTES;
+        tokio::select! {
+            biased;
+            Some((size, answer)) = storing.next(), if !storing.is_empty() => {
+                bytes -= size;
+                let failed = Result::is_err(&answer);
+                if answers.send(answer).await.is_err() || failed {
+                    chain.store(true, Ordering::Release);
+                    return;
+                }
+            }
+            batch = batches.next(), if more && room => match batch {
+                Some(Ok(request)) => {
+                    let size = request.batch.len();
+                    bytes += size;
+                    let answer = take_batch(Arc::clone(&bus), request, Arc::clone(&chain));
+                    storing.push_back(Box::pin(async move { (size, answer.await) }));
+                }
+                // A message that can't be read ends the stream; what came before it is answered first.
+                Some(Err(error)) => {
+                    more = false;
+                    storing.push_back(Box::pin(async move { (0, Err(error)) }));
+                }
+                None => more = false,
+            },
+        }
+    }
+}
+
+async fn take_batch(
+    bus: Arc<Bus>,
+    request: PublishRequest,
+    chain: Arc<AtomicBool>,
+) -> Result<PublishResponse, Status> {
+    let checked = check(request.batch, level(request.ack_level)?, Some(chain));
+    let result = Some(store(&bus, checked).await?);
+    Ok(PublishResponse { request_id: request.request_id, result })
+}

@@ -1,0 +1,736 @@
+//! NATS JetStream as the store: one message an event, the subject is the topic, the message id is `epoch:sequence`.
+//!
+//! JetStream recognises a repeat within its duplicate window only. Beyond that this store does: it knows which numbers
+//! of which publisher are in the stream, keeps that beside the stream (with the stream's sequence up to which it holds), and
+//! reads the headers of what came since: at start, and after every failure that leaves open whether something was stored.
+
+use std::sync::{Arc, Mutex as StdMutex, PoisonError};
+use std::time::Duration;
+
+use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
+use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::{self, Context, kv, stream};
+use bytes::Bytes;
+use futures_util::StreamExt as _;
+use jimbot_proto::EVENT_TYPES;
+use jimbot_proto::events::v1::AckLevel;
+use prost::Message as _;
+use tokio::sync::{Mutex, watch};
+
+use super::super::publishers::{Publisher, Publishers};
+use super::super::{scan, topic};
+use super::state;
+use super::tail::{TAIL_BYTES, Tail};
+use super::{
+    Append, Appended, Cursor, Extent, Lost, Page, Retention, Run, Store, StoreError, StoreReader,
+};
+
+/// Publishes under way to the server.
+const IN_FLIGHT: usize = 4096;
+/// How long the server may take to acknowledge one.
+const ACK_WAIT: Duration = Duration::from_secs(5);
+/// How long a connection at start may take.
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// How long a request for old events may take.
+const FETCH_WAIT: Duration = Duration::from_secs(5);
+/// Events of one such request.
+const FETCH_EVENTS: usize = 2048;
+/// A consumer that nobody asks goes away after this.
+const IDLE_CONSUMER: Duration = Duration::from_secs(30);
+/// How often the stream's extent is looked up, and what is known is kept.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// What is known is kept after this many new events: so many headers have to be read at start, at most.
+const KEEP_EVERY: u64 = 50_000;
+/// Key of what is known of publishers, in the bucket beside the stream.
+const PUBLISHERS_KEY: &str = "publishers";
+
+/// How a JetStream store is set up.
+#[derive(Clone, Debug)]
+pub struct JetStreamOptions {
+    /// Servers: `nats://host:port`, several with commas.
+    pub servers: String,
+    /// Name of the stream; a bucket `<name>_state` stands beside it.
+    pub stream: String,
+    /// Copies of each message, on as many nodes.
+    pub replicas: usize,
+    /// Keep messages in the servers' memory.
+    pub in_memory: bool,
+    /// How much the stream keeps.
+    pub retention: Retention,
+    /// How long the servers themselves recognise a repeat.
+    pub duplicate_window: Duration,
+    /// `host:port` of a server's monitoring, to see how it flushes.
+    pub monitor: Option<String>,
+}
+
+impl JetStreamOptions {
+    /// The defaults: one copy on disk, 24 hours, 1 GiB.
+    pub fn new(servers: impl Into<String>) -> JetStreamOptions {
+        JetStreamOptions {
+            servers: servers.into(),
+            stream: "JIMBOT".to_owned(),
+            replicas: 1,
+            in_memory: false,
+            retention: super::EmbeddedOptions::new("").retention,
+            duplicate_window: Duration::from_secs(120),
+            monitor: None,
+        }
+    }
+}
+
+/// Events in a JetStream stream.
+pub struct JetStream {
+    shared: Arc<Shared>,
+    tasks: StdMutex<Vec<tokio::task::JoinHandle<()>>>,
+}
+
+struct Shared {
+    options: JetStreamOptions,
+    context: Context,
+    stream: stream::Stream,
+    state: kv::Store,
+    tail: Tail,
+    next: watch::Sender<u64>,
+    earliest: StdMutex<(u64, u64)>,
+    known: Mutex<Known>,
+    level: AckLevel,
+}
+
+/// What is known of the stream's publishers.
+#[derive(Default)]
+struct Known {
+    publishers: Publishers,
+    /// The stream's sequence up to which `publishers` holds all.
+    scanned: u64,
+    kept: u64,
+    /// A publish ended without an answer: the headers have to be read before anything is said or stored.
+    unsure: bool,
+}
+
+fn unavailable(error: impl std::fmt::Display) -> StoreError {
+    StoreError::Unavailable(format!("NATS: {error}"))
+}
+
+impl JetStream {
+    /// Connects, and creates or checks stream and bucket.
+    pub async fn open(options: JetStreamOptions) -> Result<JetStream, StoreError> {
+        let servers: Vec<String> = options.servers.split(',').map(str::to_owned).collect();
+        let connecting = async_nats::ConnectOptions::new()
+            .name("jimbot-mcp bus")
+            .max_reconnects(None)
+            .connection_timeout(Duration::from_secs(2))
+            .connect(servers);
+        let client = tokio::time::timeout(CONNECT_WAIT, connecting)
+            .await
+            .map_err(|_| {
+                unavailable(format!("no answer from {} within {CONNECT_WAIT:?}", options.servers))
+            })?
+            .map_err(|error| unavailable(format!("{}: {error}", options.servers)))?;
+        let context = jetstream::context::ContextBuilder::new()
+            .ack_timeout(ACK_WAIT)
+            .max_ack_inflight(IN_FLIGHT)
+            .backpressure_on_inflight(true)
+            .build(client);
+        let stream = prepare_stream(&context, &options).await?;
+        let state = prepare_bucket(&context, &options).await?;
+        let level = level(&options).await;
+        let info = stream.cached_info().state.clone();
+        let first = info.first_sequence.max(1);
+        let last = info.last_sequence;
+        let (next, _) = watch::channel(last + 1);
+        let shared = Arc::new(Shared {
+            tail: Tail::new(last + 1, TAIL_BYTES),
+            earliest: StdMutex::new((first, info.bytes)),
+            known: Mutex::default(),
+            options,
+            context,
+            stream,
+            state,
+            next,
+            level,
+        });
+        shared.load().await?;
+        let tasks = vec![
+            tokio::spawn(follow(Arc::clone(&shared), last + 1)),
+            tokio::spawn(look(Arc::clone(&shared))),
+        ];
+        Ok(JetStream { shared, tasks: StdMutex::new(tasks) })
+    }
+}
+
+/// Waits for a cluster that is about to choose its leaders.
+async fn patiently<T, E: std::fmt::Display>(
+    mut ask: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, StoreError> {
+    let mut left = 20;
+    loop {
+        match ask().await {
+            Ok(answer) => return Ok(answer),
+            Err(error) if left == 0 => return Err(unavailable(error)),
+            Err(error) => log::debug!("NATS is not ready: {error}"),
+        }
+        left -= 1;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+async fn prepare_stream(
+    context: &Context,
+    options: &JetStreamOptions,
+) -> Result<stream::Stream, StoreError> {
+    let mut roots: Vec<&str> =
+        EVENT_TYPES.iter().filter_map(|spec| spec.topic.split('.').next()).collect();
+    roots.push(topic::DEAD_LETTER);
+    roots.sort_unstable();
+    roots.dedup();
+    let limit = |value: u64| i64::try_from(value).unwrap_or(-1);
+    let config = stream::Config {
+        name: options.stream.clone(),
+        description: Some("Events of JimBot MCP, one message each".to_owned()),
+        subjects: roots.iter().map(|root| format!("{root}.>")).collect(),
+        max_bytes: limit(options.retention.bytes),
+        max_messages: limit(options.retention.events),
+        // The servers count in signed nanoseconds.
+        max_age: Duration::from_nanos(options.retention.age_ns.min(i64::MAX as u64)),
+        discard: stream::DiscardPolicy::Old,
+        storage: if options.in_memory {
+            stream::StorageType::Memory
+        } else {
+            stream::StorageType::File
+        },
+        num_replicas: options.replicas,
+        duplicate_window: options.duplicate_window,
+        allow_direct: true,
+        ..stream::Config::default()
+    };
+    let stream = patiently(async || context.get_or_create_stream(config.clone()).await).await?;
+    let found = &stream.cached_info().config;
+    if found.storage != config.storage {
+        return Err(StoreError::Limit(format!(
+            "stream {} keeps its messages {}, which can't be changed; name another with --nats-stream",
+            config.name,
+            if options.in_memory { "on disk" } else { "in memory" }
+        )));
+    }
+    let same = (found.max_bytes, found.max_messages, found.max_age, found.num_replicas)
+        == (config.max_bytes, config.max_messages, config.max_age, config.num_replicas)
+        && found.duplicate_window == config.duplicate_window
+        && config.subjects.iter().all(|subject| found.subjects.contains(subject));
+    if same {
+        return Ok(stream);
+    }
+    log::info!("changing stream {} to what is configured", config.name);
+    patiently(async || context.update_stream(&config).await).await?;
+    patiently(async || context.get_stream(&config.name).await).await
+}
+
+async fn prepare_bucket(
+    context: &Context,
+    options: &JetStreamOptions,
+) -> Result<kv::Store, StoreError> {
+    let config = kv::Config {
+        bucket: format!("{}_state", options.stream),
+        description: "Where durables stand, and which events are stored".to_owned(),
+        history: 1,
+        num_replicas: options.replicas,
+        storage: if options.in_memory {
+            stream::StorageType::Memory
+        } else {
+            stream::StorageType::File
+        },
+        ..kv::Config::default()
+    };
+    patiently(async || context.create_or_update_key_value(config.clone()).await).await
+}
+
+/// What the servers' acknowledgement means, as far as that can be seen; warns when it is less than it seems.
+async fn level(options: &JetStreamOptions) -> AckLevel {
+    if options.replicas > 1 {
+        if options.in_memory {
+            log::warn!(
+                "stream {} is in memory: it is lost when the cluster's nodes end together",
+                options.stream
+            );
+        }
+        return AckLevel::Replicated;
+    }
+    if options.in_memory {
+        return AckLevel::Memory;
+    }
+    let remedy =
+        "set `jetstream { sync_interval: always }` on the servers, or use --nats-replicas 3";
+    match &options.monitor {
+        Some(monitor) => match sync_always(monitor).await {
+            Ok(true) => return AckLevel::Fsynced,
+            Ok(false) => log::warn!(
+                "NATS flushes after it acknowledges: a power cut loses acknowledged events; {remedy}"
+            ),
+            Err(reason) => log::warn!("how NATS flushes can't be seen at {monitor}: {reason}"),
+        },
+        None => log::warn!(
+            "NATS flushes every 2 minutes unless told otherwise, and acknowledges before: a power cut then loses acknowledged events; {remedy}, and let --nats-monitor show it"
+        ),
+    }
+    AckLevel::Written
+}
+
+/// Asks a server's monitoring whether it flushes before it acknowledges.
+async fn sync_always(monitor: &str) -> Result<bool, String> {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let address = monitor.trim_start_matches("http://").trim_end_matches('/');
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        let request = format!("GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(1 << 20).read_to_end(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    let answer = tokio::time::timeout(FETCH_WAIT, exchange)
+        .await
+        .map_err(|_| "no answer".to_owned())?
+        .map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&answer);
+    let body = text.split_once("\r\n\r\n").map(|(_, body)| body).ok_or("no HTTP answer")?;
+    let varz: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
+    Ok(varz["jetstream"]["config"]["sync_always"].as_bool().unwrap_or(false))
+}
+
+fn message_id(publisher: &Publisher, number: u64) -> String {
+    match publisher {
+        Publisher::Log(epoch) => format!("{epoch:016x}:{number}"),
+        Publisher::Producer(name) => format!("producer/{name}/{number}"),
+    }
+}
+
+fn parse_id(id: &str) -> Option<(Publisher, u64)> {
+    if let Some(rest) = id.strip_prefix("producer/") {
+        let (name, number) = rest.rsplit_once('/')?;
+        return Some((Publisher::Producer(name.into()), number.parse().ok()?));
+    }
+    let (epoch, number) = id.split_once(':')?;
+    Some((Publisher::Log(u64::from_str_radix(epoch, 16).ok()?), number.parse().ok()?))
+}
+
+impl Shared {
+    /// A consumer that starts at a sequence, or at a time, and goes away by itself.
+    async fn consumer(
+        &self,
+        deliver_policy: DeliverPolicy,
+        headers_only: bool,
+    ) -> Result<consumer::Consumer<pull::Config>, StoreError> {
+        let config = pull::Config {
+            deliver_policy,
+            headers_only,
+            ack_policy: AckPolicy::None,
+            inactive_threshold: IDLE_CONSUMER,
+            memory_storage: true,
+            num_replicas: 1,
+            ..pull::Config::default()
+        };
+        let creating = self.stream.create_consumer(config);
+        tokio::time::timeout(FETCH_WAIT, creating)
+            .await
+            .map_err(|_| unavailable("no answer"))?
+            .map_err(unavailable)
+    }
+
+    /// Reads what is kept of publishers, and the headers of what came since.
+    async fn load(&self) -> Result<(), StoreError> {
+        let kept = self.state.get(PUBLISHERS_KEY).await.map_err(unavailable)?;
+        let mut known = self.known.lock().await;
+        if let Some(bytes) = kept {
+            let kept = state::Snapshot::decode(bytes).map_err(|error| {
+                unavailable(format!("what is known of publishers can't be read: {error}"))
+            })?;
+            let (publishers, scanned) = kept.publishers();
+            *known = Known { publishers, scanned, kept: scanned, unsure: false };
+        }
+        self.scan(&mut known).await
+    }
+
+    /// Brings `known` up to the stream's end.
+    async fn scan(&self, known: &mut Known) -> Result<(), StoreError> {
+        let info = tokio::time::timeout(FETCH_WAIT, self.stream.get_info())
+            .await
+            .map_err(|_| unavailable("no answer"))?
+            .map_err(unavailable)?;
+        let last = info.state.last_sequence;
+        if known.scanned < last {
+            let start_sequence = known.scanned + 1;
+            let policy = DeliverPolicy::ByStartSequence { start_sequence };
+            let consumer = self.consumer(policy, true).await?;
+            while known.scanned < last {
+                let mut messages = consumer
+                    .fetch()
+                    .max_messages(FETCH_EVENTS)
+                    .messages()
+                    .await
+                    .map_err(unavailable)?;
+                let mut any = false;
+                while let Some(message) = messages.next().await {
+                    let message = message.map_err(unavailable)?;
+                    any = true;
+                    known.scanned = message.info().map_err(unavailable)?.stream_sequence;
+                    let headers = message.headers.as_ref();
+                    let id = headers.and_then(|headers| headers.get("Nats-Msg-Id"));
+                    if let Some((publisher, number)) = id.and_then(|id| parse_id(id.as_str())) {
+                        known.publishers.insert(&publisher, number, number);
+                    }
+                }
+                if !any {
+                    // The rest was removed meanwhile.
+                    known.scanned = last;
+                }
+            }
+        }
+        known.unsure = false;
+        Ok(())
+    }
+
+    async fn sure(&self, known: &mut Known) -> Result<(), StoreError> {
+        if known.unsure { self.scan(known).await } else { Ok(()) }
+    }
+
+    async fn keep(&self, known: &mut Known) {
+        // What other bus processes stored is read again by who starts; what is kept has to hold for the whole stream.
+        let bytes =
+            state::Snapshot::of_publishers(&known.publishers, known.scanned).encode_to_vec();
+        match self.state.put(PUBLISHERS_KEY, bytes.into()).await {
+            Ok(_) => known.kept = known.scanned,
+            Err(error) => log::warn!("what is known of publishers is not kept: {error}"),
+        }
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        let mut known = self.known.lock().await;
+        append.check_chain()?;
+        self.sure(&mut known).await?;
+        let mut sent = Vec::new();
+        let mut duplicates = 0;
+        let mut failure = None;
+        'spans: for span in &append.spans {
+            let elements = scan::elements(&append.payload[span.bytes.clone()]);
+            for (number, element) in (span.first..).zip(elements.flatten()) {
+                let stored = known.publishers.get(&span.publisher);
+                if stored.is_some_and(|numbers| numbers.contains(number)) {
+                    duplicates += 1;
+                    continue;
+                }
+                let fields = scan::fields(element.event).unwrap_or_default();
+                let subject = match &append.topic {
+                    Some(topic) => topic.to_string(),
+                    None => topic::of_type(fields.event_type).unwrap_or_default().to_owned(),
+                };
+                let start = element.event.as_ptr() as usize - append.payload.as_ptr() as usize;
+                let message = PublishMessage::build()
+                    .payload(append.payload.slice(start..start + element.event.len()))
+                    .message_id(message_id(&span.publisher, number));
+                match self.context.send_publish(subject, message).await {
+                    Ok(ack) => sent.push((span.publisher.clone(), number, ack)),
+                    Err(error) => {
+                        failure = Some(unavailable(error));
+                        break 'spans;
+                    }
+                }
+            }
+        }
+        let (mut stored, mut positions) = (0, None::<(u64, u64)>);
+        for (publisher, number, ack) in sent {
+            match ack.await {
+                Ok(ack) => {
+                    known.publishers.insert(&publisher, number, number);
+                    // The stream's end moves on without a gap only when nobody else publishes.
+                    if ack.sequence == known.scanned + 1 {
+                        known.scanned = ack.sequence;
+                    }
+                    if ack.duplicate {
+                        duplicates += 1;
+                        continue;
+                    }
+                    stored += 1;
+                    let first =
+                        positions.map_or(ack.sequence, |(first, _)| first.min(ack.sequence));
+                    let last = positions.map_or(ack.sequence, |(_, last)| last.max(ack.sequence));
+                    positions = Some((first, last));
+                }
+                Err(error) => {
+                    // It may be stored all the same.
+                    known.unsure = true;
+                    failure.get_or_insert_with(|| unavailable(error));
+                }
+            }
+        }
+        if let Some(error) = failure {
+            append.break_chain();
+            known.unsure = true;
+            return Err(error);
+        }
+        if known.scanned >= known.kept + KEEP_EVERY {
+            self.keep(&mut known).await;
+        }
+        drop(known);
+        if let Some((_, last)) = positions {
+            // Who is told that an event is stored finds it.
+            let mut next = self.next.subscribe();
+            let seen = next.wait_for(|next| *next > last);
+            // Should following the stream be held up, the event is stored no less.
+            tokio::time::timeout(ACK_WAIT, seen).await.ok();
+        }
+        Ok(Appended { level: self.level, stored, duplicates, positions })
+    }
+}
+
+/// Brings what is stored into the tail, as it comes.
+async fn follow(shared: Arc<Shared>, mut next: u64) {
+    loop {
+        if let Err(error) = follow_once(&shared, &mut next).await {
+            log::debug!("following the stream: {error}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+}
+
+async fn follow_once(shared: &Shared, next: &mut u64) -> Result<(), StoreError> {
+    let config = pull::OrderedConfig {
+        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *next },
+        ..pull::OrderedConfig::default()
+    };
+    let consumer = shared.stream.create_consumer(config).await.map_err(unavailable)?;
+    let mut messages = consumer.messages().await.map_err(unavailable)?.ready_chunks(512);
+    while let Some(chunk) = messages.next().await {
+        let mut runs = Runs::default();
+        for message in chunk {
+            let message = message.map_err(unavailable)?;
+            let sequence = message.info().map_err(unavailable)?.stream_sequence;
+            // A consumer that was made anew repeats nothing, but who counts is sure.
+            if sequence >= *next {
+                runs.push(&message)?;
+                *next = sequence + 1;
+            }
+        }
+        for run in runs.finish() {
+            shared.tail.push(run);
+        }
+        shared.next.send_replace(*next);
+    }
+    Err(unavailable("the consumer ended"))
+}
+
+/// Looks after the stream's extent, and keeps what is known of publishers.
+async fn look(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        match tokio::time::timeout(FETCH_WAIT, shared.stream.get_info()).await {
+            Ok(Ok(info)) => {
+                let found = (info.state.first_sequence.max(1), info.state.bytes);
+                *shared.earliest.lock().unwrap_or_else(PoisonError::into_inner) = found;
+            }
+            Ok(Err(error)) => log::debug!("the stream's extent: {error}"),
+            Err(_) => log::debug!("the stream's extent: no answer"),
+        }
+    }
+}
+
+/// Gathers messages that follow each other into runs.
+#[derive(Default)]
+struct Runs {
+    done: Vec<Run>,
+    open: Option<(Run, Vec<u8>)>,
+}
+
+impl Runs {
+    fn push(&mut self, message: &jetstream::Message) -> Result<(), StoreError> {
+        let info = message.info().map_err(unavailable)?;
+        let fields = scan::fields(&message.payload).unwrap_or_default();
+        let subject = message.subject.as_str();
+        let own = topic::of_type(fields.event_type) == Some(subject);
+        let topic: Option<Arc<str>> = (!own).then(|| subject.into());
+        let position = info.stream_sequence;
+        let time_unix_ns = u64::try_from(info.published.unix_timestamp_nanos()).unwrap_or(0);
+        if let Some((run, elements)) = &mut self.open
+            && run.next() == position
+            && run.topic == topic
+        {
+            run.count += 1;
+            scan::push_element(elements, &message.payload);
+            return Ok(());
+        }
+        self.close();
+        let run = Run { first: position, count: 1, time_unix_ns, topic, elements: Bytes::new() };
+        let mut elements = Vec::new();
+        scan::push_element(&mut elements, &message.payload);
+        self.open = Some((run, elements));
+        Ok(())
+    }
+
+    fn close(&mut self) {
+        if let Some((run, elements)) = self.open.take() {
+            self.done.push(Run { elements: elements.into(), ..run });
+        }
+    }
+
+    fn finish(mut self) -> Vec<Run> {
+        self.close();
+        self.done
+    }
+}
+
+#[tonic::async_trait]
+impl Store for JetStream {
+    fn describe(&self) -> String {
+        let options = &self.shared.options;
+        let copies = if options.replicas == 1 { "copy" } else { "copies" };
+        format!(
+            "NATS JetStream {}, stream {}, {} {copies}",
+            options.servers, options.stream, options.replicas
+        )
+    }
+
+    fn levels(&self) -> (AckLevel, AckLevel) {
+        (self.shared.level, self.shared.level)
+    }
+
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        if append.level > self.shared.level {
+            return Err(StoreError::Level { wanted: append.level, offered: self.shared.level });
+        }
+        // To its end, also when the publisher goes: what was sent has to be known.
+        let shared = Arc::clone(&self.shared);
+        tokio::spawn(async move { shared.append(append).await }).await.map_err(unavailable)?
+    }
+
+    fn reader(&self) -> Box<dyn StoreReader> {
+        Box::new(Reader { shared: Arc::clone(&self.shared), open: None })
+    }
+
+    fn extent(&self) -> Extent {
+        let (earliest, bytes) =
+            *self.shared.earliest.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = *self.shared.next.borrow();
+        Extent { earliest: earliest.min(next), next, bytes }
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.shared.next.subscribe()
+    }
+
+    async fn position_at(&self, time_unix_ns: u64) -> Result<u64, StoreError> {
+        let start_time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_unix_ns))
+            .map_err(|error| StoreError::Limit(error.to_string()))?;
+        let consumer =
+            self.shared.consumer(DeliverPolicy::ByStartTime { start_time }, true).await?;
+        let mut messages =
+            consumer.fetch().max_messages(1).messages().await.map_err(unavailable)?;
+        match messages.next().await {
+            Some(message) => {
+                let message = message.map_err(unavailable)?;
+                Ok(message.info().map_err(unavailable)?.stream_sequence)
+            }
+            None => Ok(*self.shared.next.borrow()),
+        }
+    }
+
+    async fn last_sequence(&self, publisher: &Publisher) -> Result<Option<u64>, StoreError> {
+        let mut known = self.shared.known.lock().await;
+        // Another bus process may have stored what the publisher asks about.
+        self.shared.scan(&mut known).await?;
+        Ok(known.publishers.get(publisher).and_then(|numbers| numbers.complete()))
+    }
+
+    async fn cursor(&self, name: &str) -> Result<Option<Cursor>, StoreError> {
+        let bytes = self.shared.state.get(format!("cursor.{name}")).await.map_err(unavailable)?;
+        let Some(bytes) = bytes else { return Ok(None) };
+        let cursor = state::Cursor::decode(bytes).map_err(unavailable)?;
+        Ok(cursor.known().and_then(|(_, cursor)| cursor))
+    }
+
+    async fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), StoreError> {
+        let key = format!("cursor.{name}");
+        match cursor {
+            Some(cursor) => {
+                let bytes = state::Cursor::of(name, Some(&cursor)).encode_to_vec();
+                self.shared.state.put(key, bytes.into()).await.map_err(unavailable)?;
+            }
+            None => self.shared.state.purge(key).await.map_err(unavailable)?,
+        }
+        Ok(())
+    }
+
+    async fn close(&self) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            task.abort();
+        }
+        let keeping = async {
+            let mut known = self.shared.known.lock().await;
+            if known.scanned > known.kept && !known.unsure {
+                self.shared.keep(&mut known).await;
+            }
+        };
+        // Without it the next start reads a few more headers.
+        tokio::time::timeout(FETCH_WAIT, keeping).await.ok();
+    }
+}
+
+struct Reader {
+    shared: Arc<Shared>,
+    /// A consumer for old events, and the position that it delivers next.
+    open: Option<(consumer::Consumer<pull::Config>, u64)>,
+}
+
+#[tonic::async_trait]
+impl StoreReader for Reader {
+    async fn read(&mut self, from: u64, max_bytes: usize) -> Result<Page, StoreError> {
+        let earliest = self.shared.earliest.lock().unwrap_or_else(PoisonError::into_inner).0;
+        if from >= earliest
+            && let Some(page) = self.shared.tail.read(from, max_bytes)
+        {
+            self.open = None;
+            return Ok(page);
+        }
+        let consumer = match self.open.take() {
+            Some((consumer, next)) if next == from => consumer,
+            _ => {
+                let start_sequence = from.max(1);
+                let policy = DeliverPolicy::ByStartSequence { start_sequence };
+                self.shared.consumer(policy, false).await?
+            }
+        };
+        let fetching = consumer
+            .fetch()
+            .max_messages(FETCH_EVENTS)
+            .max_bytes(max_bytes.max(1 << 20))
+            .messages();
+        let mut messages = tokio::time::timeout(FETCH_WAIT, fetching)
+            .await
+            .map_err(|_| unavailable("no answer"))?
+            .map_err(unavailable)?;
+        let mut runs = Runs::default();
+        while let Some(message) = messages.next().await {
+            runs.push(&message.map_err(unavailable)?)?;
+        }
+        let runs = runs.finish();
+        let first = runs.first().map_or(from, |run| run.first);
+        let lost = (first > from).then_some(Lost { first: from, next: first, damaged: false });
+        let next = runs.last().map_or(from, Run::next);
+        self.open = Some((consumer, next));
+        Ok(Page { runs, lost, next })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_come_back_as_the_identities_that_they_are() {
+        for (publisher, number) in [
+            (Publisher::Log(0xfe), 7),
+            (Publisher::Producer("bot/with/slashes:1".into()), u64::MAX),
+        ] {
+            assert_eq!(parse_id(&message_id(&publisher, number)), Some((publisher, number)));
+        }
+        assert_eq!(message_id(&Publisher::Log(0xfe), 7), "00000000000000fe:7");
+        assert_eq!(parse_id("someone else's"), None);
+    }
+}

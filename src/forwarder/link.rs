@@ -1,0 +1,514 @@
+//! The forwarder's loop: out of spill and log, into the bus.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use jimbot_core::breaker::{Breaker, Permit};
+use jimbot_core::time::{Now, SECOND};
+use jimbot_proto::events::v1::{
+    LastSequenceRequest, PublishRequest, PublishResponse, last_sequence_request,
+};
+use jimbot_shm::{Frame, FrameCopy, Guarantee, LogReader, ReadError, ReaderOptions, Start};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Streaming};
+
+use super::spill::{Batch, Spill, SpillError};
+use super::{Config, READER_NAME, StartError, Status};
+use crate::bus::client::{self, Client};
+use crate::bus::store::Clock;
+
+/// Batches under way to the bus.
+const WINDOW: usize = 16;
+/// Bytes of them after which no further one is sent.
+const WINDOW_BYTES: usize = 8 << 20;
+/// How often the state is looked after.
+const TICK: Duration = Duration::from_millis(100);
+/// A log that the forwarder holds by this part of its capacity is relieved into the spill, whatever the bus does.
+const RELIEF_PART: u64 = 8;
+/// Pause between messages about the same trouble.
+const TELL_EVERY_NS: u64 = 60 * SECOND;
+
+/// Where a batch came from, and whom to tell when the bus has it.
+#[derive(Debug)]
+enum Source {
+    Log(Frame),
+    /// The spill's position behind it.
+    Spill(u64),
+}
+
+#[derive(Debug)]
+struct Item {
+    source: Source,
+    batch: Batch,
+    taken_ns: u64,
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ended {
+    /// The service ends, and all is delivered or patience is over.
+    Stopped,
+    /// Something failed.
+    Failed(String),
+}
+
+pub(super) struct Forwarder {
+    config: Config,
+    status: Arc<Status>,
+    clock: Clock,
+    stopping: watch::Receiver<Option<Duration>>,
+    client: Client,
+    reader: LogReader,
+    spill: Spill,
+    breaker: Breaker,
+    /// Taken from the log or the spill, to be sent next; older than all that is still there.
+    pending: VecDeque<Item>,
+    copy: FrameCopy,
+    told_ns: u64,
+    tidied_ns: u64,
+    trace: u128,
+}
+
+impl Forwarder {
+    pub(super) fn new(
+        config: Config,
+        status: Arc<Status>,
+        clock: Clock,
+        stopping: watch::Receiver<Option<Duration>>,
+    ) -> Result<Forwarder, StartError> {
+        let options = client::Options { url: config.url.clone(), token: config.token.clone() };
+        // Building a lazy channel needs a runtime to be there, not to run.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let _entered = runtime.enter();
+        let client =
+            client::client(&options).map_err(|error| StartError::Url(error.to_string()))?;
+        let reader = LogReader::open(
+            &config.shm_dir,
+            &ReaderOptions {
+                name: READER_NAME.to_owned(),
+                guarantee: Guarantee::Reliable,
+                start: Start::Earliest,
+                never_detach: true,
+                patience: Duration::from_secs(5),
+            },
+        )
+        .map_err(StartError::Log)?;
+        let spill = Spill::open(&config.spill_dir, config.spill_bytes, clock())
+            .map_err(StartError::Spill)?;
+        Ok(Forwarder {
+            breaker: Breaker::new(config.breaker),
+            config,
+            status,
+            clock,
+            stopping,
+            client,
+            reader,
+            spill,
+            pending: VecDeque::new(),
+            copy: FrameCopy::default(),
+            told_ns: 0,
+            tidied_ns: 0,
+            trace: fastrand::u128(1..),
+        })
+    }
+
+    fn now(&self) -> Now {
+        (self.clock)()
+    }
+
+    pub(super) async fn run(mut self) {
+        // Made where this runtime runs: the first one was only there to check the URL.
+        let options =
+            client::Options { url: self.config.url.clone(), token: self.config.token.clone() };
+        if let Ok(client) = client::client(&options) {
+            self.client = client;
+        }
+        loop {
+            let now_ns = self.now().mono_ns;
+            let ended = match self.breaker.permit(now_ns) {
+                Permit::Go => self.connected().await,
+                Permit::Wait(until_ns) => {
+                    if self.wait(until_ns).await {
+                        continue;
+                    }
+                    Ended::Stopped
+                }
+            };
+            self.status.connected.store(false, Relaxed);
+            self.spill.rewind();
+            match ended {
+                Ended::Stopped => break,
+                Ended::Failed(reason) => {
+                    self.breaker.failed(self.now().mono_ns, fastrand::f64());
+                    self.status.breaker_opened.store(self.breaker.opened(), Relaxed);
+                    self.status.set_breaker(self.breaker.state());
+                    self.tell(&format!("the bus at {} takes nothing: {reason}", self.config.url));
+                    self.status.failed(reason);
+                }
+            }
+        }
+        self.relieve(true);
+        self.spill.tidy(self.now());
+        if let Err(error) = self.spill.syncer().sync() {
+            log::error!("the forwarder's spill could not be flushed: {error}");
+        }
+    }
+
+    /// At most one line a minute.
+    fn tell(&mut self, message: &str) {
+        let now_ns = self.now().mono_ns;
+        if self.told_ns == 0 || now_ns - self.told_ns >= TELL_EVERY_NS {
+            self.told_ns = now_ns.max(1);
+            let status = self.status.snapshot();
+            log::warn!(
+                "{message}; {} events wait in the log, {} in the spill{}",
+                status.lag_events,
+                status.spill_events,
+                if status.spill_full { ", which is full: the log is held" } else { "" }
+            );
+        } else {
+            log::debug!("{message}");
+        }
+    }
+
+    /// Until the breaker lets calls out again. `false`: the service ends.
+    async fn wait(&mut self, until_ns: u64) -> bool {
+        loop {
+            self.look_after();
+            let now_ns = self.now().mono_ns;
+            if now_ns >= until_ns {
+                return true;
+            }
+            if self.stopping.borrow().is_some() {
+                return false;
+            }
+            let left = Duration::from_nanos(until_ns - now_ns).min(TICK);
+            tokio::select! {
+                () = tokio::time::sleep(left) => {}
+                changed = self.stopping.changed() => if changed.is_err() { return false },
+            }
+        }
+    }
+
+    /// What has to be done from time to time, connected or not.
+    fn look_after(&mut self) {
+        let now = self.now();
+        self.relieve(false);
+        if now.mono_ns - self.tidied_ns >= SECOND {
+            self.tidied_ns = now.mono_ns;
+            self.spill.tidy(now);
+            let syncer = self.spill.syncer();
+            tokio::task::spawn_blocking(move || {
+                if let Err(error) = syncer.sync() {
+                    log::error!("the forwarder's spill could not be flushed: {error}");
+                }
+            });
+        }
+        let lag = self.reader.lag();
+        let held: u64 = self.pending.iter().map(|item| u64::from(item.batch.events)).sum();
+        self.status.lag_events.store(lag.events + held, Relaxed);
+        self.status.lag_bytes.store(lag.bytes, Relaxed);
+        self.status.spill_events.store(self.spill.events(), Relaxed);
+        self.status.spill_bytes.store(self.spill.bytes(), Relaxed);
+        self.status.missed.store(self.reader.missed(), Relaxed);
+        self.status.set_breaker(self.breaker.state());
+        if self.status.spill_full.load(Relaxed) {
+            self.tell("the spill is full");
+        }
+    }
+
+    /// Moves what waits too long, or takes too much of the log, into the spill: what was taken first, then the rest.
+    fn relieve(&mut self, all: bool) {
+        let now = self.now();
+        let lag = self.reader.lag();
+        let pinned: u64 = self.reader.pinned().0;
+        let crowded = lag.bytes + pinned > self.reader.capacity() / RELIEF_PART;
+        let after_ns = u64::try_from(self.config.spill_after.as_nanos()).unwrap_or(u64::MAX);
+        let oldest_ns = self.pending.front().map_or(lag.age_ns, |item| now.mono_ns - item.taken_ns);
+        let stale = !self.status.connected.load(Relaxed) && oldest_ns >= after_ns;
+        if !(all || crowded || stale) {
+            return;
+        }
+        // What was taken out of the spill is still there, and in its order.
+        self.pending.retain(|item| matches!(item.source, Source::Log(_)));
+        while let Some(item) = self.pending.pop_front() {
+            if !self.push(&item.batch, now) {
+                self.pending.push_front(item);
+                return;
+            }
+            if let Source::Log(frame) = &item.source {
+                release(frame);
+            }
+        }
+        while let Some(item) = self.take_from_log() {
+            if !self.push(&item.batch, now) {
+                self.pending.push_back(item);
+                return;
+            }
+            if let Source::Log(frame) = &item.source {
+                release(frame);
+            }
+        }
+    }
+
+    fn push(&mut self, batch: &Batch, now: Now) -> bool {
+        match self.spill.push(batch, now) {
+            Ok(()) => {
+                self.status.spilled.fetch_add(u64::from(batch.events), Relaxed);
+                self.status.spill_full.store(false, Relaxed);
+                true
+            }
+            Err(error) => {
+                self.status.spill_full.store(true, Relaxed);
+                if let SpillError::Failed(reason) = error {
+                    self.tell(&format!("the spill's disk failed: {reason}"));
+                }
+                false
+            }
+        }
+    }
+
+    fn take_from_log(&mut self) -> Option<Item> {
+        loop {
+            match self.reader.try_next() {
+                Ok(Some(frame)) => {
+                    if frame.copy_into(&mut self.copy).is_err() {
+                        // Counted as missed by the reader with its next frame.
+                        continue;
+                    }
+                    let batch = Batch {
+                        log_epoch: frame.log_epoch(),
+                        first_sequence: frame.header().first_sequence,
+                        events: frame.header().event_count,
+                        payload: std::mem::take(&mut self.copy.payload).into(),
+                    };
+                    let taken_ns = self.now().mono_ns;
+                    return Some(Item { source: Source::Log(frame), batch, taken_ns });
+                }
+                Ok(None) => return None,
+                Err(ReadError::Detached { missed, .. }) => {
+                    log::error!("{missed} events were overwritten before they were forwarded");
+                }
+                Err(error) => {
+                    self.tell(&format!("the log can't be read: {error}"));
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// The next batch to send: what failed before, then the spill, then the log.
+    fn take(&mut self) -> Option<Item> {
+        if let Some(item) = self.pending.pop_front() {
+            return Some(item);
+        }
+        match self.spill.next() {
+            Ok(Some((batch, end))) => {
+                let taken_ns = self.now().mono_ns;
+                return Some(Item { source: Source::Spill(end), batch, taken_ns });
+            }
+            Ok(None) => {}
+            Err(error) => {
+                self.tell(&format!("the spill can't be read: {error}"));
+                return None;
+            }
+        }
+        self.take_from_log()
+    }
+
+    /// One connection, from its first call to its failure.
+    async fn connected(&mut self) -> Ended {
+        let mut flight = VecDeque::new();
+        let ended = match self.exchange(&mut flight).await {
+            Ok(()) => Ended::Stopped,
+            Err(reason) => Ended::Failed(reason),
+        };
+        // The oldest that was not acknowledged is the next to go out. The spill hands out its own again.
+        while let Some(item) = flight.pop_back() {
+            if matches!(item.source, Source::Log(_)) {
+                self.pending.push_front(item);
+            }
+        }
+        self.pending.retain(|item| matches!(item.source, Source::Log(_)));
+        ended
+    }
+
+    async fn exchange(&mut self, flight: &mut VecDeque<Item>) -> Result<(), String> {
+        if let Some(item) = self.take() {
+            let epoch = item.batch.log_epoch;
+            self.pending.push_front(item);
+            let last = self.last_sequence(epoch).await?;
+            self.skip_stored(epoch, last);
+        } else {
+            // Nothing to send yet; ask all the same, so that a bus that is not there shows.
+            self.last_sequence(self.reader.log_epoch()).await?;
+        }
+        let (up, requests) = mpsc::channel(WINDOW);
+        let mut request = Request::new(ReceiverStream::new(requests));
+        let span = fastrand::u64(1..);
+        let metadata = request.metadata_mut();
+        for (key, value) in [
+            ("traceparent", format!("00-{:032x}-{span:016x}-01", self.trace)),
+            ("x-correlation-id", format!("{READER_NAME}-{:016x}", self.reader.log_epoch())),
+        ] {
+            metadata.insert(key, value.parse().expect("hexadecimal digits are ASCII"));
+        }
+        let deadline = self.config.deadline;
+        let answers = tokio::time::timeout(deadline, self.client.publish(request))
+            .await
+            .map_err(|_| format!("no answer within {deadline:?}"))?
+            .map_err(|status| status.to_string())?;
+        self.status.connected.store(true, Relaxed);
+        let mut answers = answers.into_inner();
+        self.pump(flight, &up, &mut answers).await
+    }
+
+    async fn last_sequence(&mut self, epoch: u64) -> Result<u64, String> {
+        let publisher = Some(last_sequence_request::Publisher::LogEpoch(epoch));
+        let call = self.client.last_sequence(LastSequenceRequest { publisher });
+        let deadline = self.config.deadline;
+        let answer = tokio::time::timeout(deadline, call)
+            .await
+            .map_err(|_| format!("no answer within {deadline:?}"))?
+            .map_err(|status| status.to_string())?;
+        self.breaker.succeeded();
+        Ok(answer.into_inner().last_sequence)
+    }
+
+    /// Lets go of batches that the bus has from an earlier connection, or from before a restart.
+    fn skip_stored(&mut self, epoch: u64, last: u64) {
+        while let Some(item) = self.take() {
+            if item.batch.log_epoch != epoch || item.batch.last_sequence() > last {
+                self.pending.push_front(item);
+                return;
+            }
+            self.status.duplicates.fetch_add(u64::from(item.batch.events), Relaxed);
+            self.let_go(&item);
+        }
+    }
+
+    fn let_go(&mut self, item: &Item) {
+        match &item.source {
+            Source::Log(frame) => release(frame),
+            Source::Spill(end) => self.spill.acknowledge(*end),
+        }
+    }
+
+    async fn pump(
+        &mut self,
+        flight: &mut VecDeque<Item>,
+        up: &mpsc::Sender<PublishRequest>,
+        answers: &mut Streaming<PublishResponse>,
+    ) -> Result<(), String> {
+        let deadline_ns = u64::try_from(self.config.deadline.as_nanos()).unwrap_or(u64::MAX);
+        let mut bytes = 0;
+        let mut next_id = 0;
+        let mut first_id = 0;
+        let mut give_up_ns = None;
+        let mut looked_ns = 0;
+        let mut waiting: Option<tokio::task::JoinHandle<()>> = None;
+        loop {
+            let mut idle = false;
+            while flight.len() < WINDOW && bytes < WINDOW_BYTES {
+                let Some(mut item) = self.take() else {
+                    idle = true;
+                    break;
+                };
+                item.taken_ns = self.now().mono_ns;
+                bytes += item.batch.payload.len();
+                let request = PublishRequest {
+                    batch: item.batch.payload.clone(),
+                    request_id: next_id,
+                    ..Default::default()
+                };
+                next_id += 1;
+                flight.push_back(item);
+                if up.try_send(request).is_err() {
+                    return Err("the connection takes nothing more".to_owned());
+                }
+            }
+            let now_ns = self.now().mono_ns;
+            if now_ns - looked_ns >= TICK.as_nanos() as u64 {
+                looked_ns = now_ns;
+                self.look_after();
+            }
+            if flight.front().is_some_and(|item| now_ns - item.taken_ns > deadline_ns) {
+                return Err(format!(
+                    "a batch was not acknowledged within {:?}",
+                    self.config.deadline
+                ));
+            }
+            if let Some(patience) = *self.stopping.borrow() {
+                let until = *give_up_ns.get_or_insert(now_ns + patience.as_nanos() as u64);
+                if (idle && flight.is_empty()) || now_ns >= until {
+                    return Ok(());
+                }
+            }
+            if waiting.is_none() && idle {
+                let waiter = self.reader.waiter();
+                waiting = Some(tokio::task::spawn_blocking(move || {
+                    // Failures show when the log is read.
+                    waiter.wait(TICK).ok();
+                }));
+            }
+            let log_wait = async {
+                match waiting.as_mut() {
+                    Some(wait) => wait.await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                answer = answers.message() => {
+                    let answer = answer
+                        .map_err(|status| status.to_string())?
+                        .ok_or("the bus ended the connection")?;
+                    let item = flight.pop_front().ok_or("the bus answered what was not asked")?;
+                    if answer.request_id != first_id {
+                        flight.push_front(item);
+                        return Err("the bus answered out of order".to_owned());
+                    }
+                    first_id += 1;
+                    bytes -= item.batch.payload.len();
+                    self.acknowledged(&item, answer);
+                }
+                _ = log_wait => waiting = None,
+                () = tokio::time::sleep(TICK) => {}
+                changed = self.stopping.changed(), if self.stopping.borrow().is_none() => {
+                    changed.map_err(|_| "the service is gone")?;
+                }
+            }
+        }
+    }
+
+    fn acknowledged(&mut self, item: &Item, answer: PublishResponse) {
+        self.breaker.succeeded();
+        self.let_go(item);
+        let result = answer.result.unwrap_or_default();
+        self.status.published.fetch_add(u64::from(result.stored), Relaxed);
+        self.status.duplicates.fetch_add(u64::from(result.duplicates), Relaxed);
+        if let Some(first) = result.rejections.first() {
+            // Trying again would end the same way, and hold everything behind it.
+            let rejected = result.rejections.len() as u64;
+            self.status.rejected.fetch_add(rejected, Relaxed);
+            let sequence = item.batch.first_sequence + u64::from(first.index);
+            log::error!(
+                "the bus refuses {rejected} events, the first is {sequence}: {}",
+                first.message
+            );
+        }
+    }
+}
+
+/// A reliable reader's frame stays whole until it is released, so there is nothing to check.
+fn release(frame: &Frame) {
+    if frame.release().is_err() {
+        log::error!("a batch was overwritten while it was forwarded");
+    }
+}

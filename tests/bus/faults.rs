@@ -1,0 +1,164 @@
+//! The bus as a process that is killed, and that runs out of disk.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use jimbot_proto::events::v1::PublishRequest;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Code;
+
+use crate::support::{BusClient, Subscriber, batch, client, durable, publish};
+
+/// A bus in a process of its own.
+struct Process {
+    child: Child,
+    url: String,
+}
+
+impl Process {
+    fn start(dir: &Path, more: &[&str]) -> Process {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_jimbot-mcp"))
+            .args(["bus", "--listen", "127.0.0.1:0", "--dir"])
+            .arg(dir)
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let url = line.trim().strip_prefix("event bus on ").unwrap().to_owned();
+        Process { child, url }
+    }
+
+    async fn client(&self) -> BusClient {
+        client(&self.url).await
+    }
+
+    /// SIGKILL.
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Ended already in most tests.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_bus_has_all_that_it_acknowledged_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let rounds = 6;
+    let mut acknowledged = 0;
+    for round in 0..rounds {
+        let process = Process::start(dir.path(), &[]);
+        let mut client = process.client().await;
+        let (send, requests) = mpsc::channel(64);
+        let mut answers = client.publish(ReceiverStream::new(requests)).await.unwrap().into_inner();
+        let from = acknowledged;
+        let sender = tokio::spawn(async move {
+            // What was not acknowledged before the kill is sent again: some of it is there.
+            for number in 0.. {
+                let first = from + number * 20 + 1;
+                let batch = batch(5, first, first + 19).into();
+                let request =
+                    PublishRequest { batch, request_id: first + 19, ..Default::default() };
+                if send.send(request).await.is_err() {
+                    return;
+                }
+            }
+        });
+        let mut left = 100 + round * 37;
+        let mut process = Some(process);
+        loop {
+            match answers.message().await {
+                Ok(Some(answer)) => acknowledged = answer.request_id,
+                _ => break,
+            }
+            left -= 1;
+            if left == 0 {
+                process.take().unwrap().kill();
+            }
+            if left < -10_000 {
+                panic!("the bus outlived its kill");
+            }
+        }
+        sender.abort();
+    }
+    let process = Process::start(dir.path(), &[]);
+    let mut client = process.client().await;
+    let mut subscriber = Subscriber::new(&mut client, durable("checker")).await.unwrap();
+    let mut found = subscriber.sequences(acknowledged as usize).await;
+    found.truncate(acknowledged as usize);
+    assert_eq!(found, (1..=acknowledged).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_full_disk_is_told_and_nothing_acknowledged_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path(), &["--max-bytes", "67108864"]);
+    let mut client = process.client().await;
+    publish(&mut client, batch(1, 1, 100)).await.unwrap();
+    // Files may not grow past this: what the process sees is what it sees on a full disk, at any byte of a write.
+    let limit = |bytes: &str| {
+        let pid = process.child.id().to_string();
+        let done = Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    };
+    limit("100000");
+    let mut acknowledged = 100;
+    let error = loop {
+        match publish(&mut client, batch(1, acknowledged + 1, acknowledged + 50)).await {
+            Ok(_) => acknowledged += 50,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.code(), Code::ResourceExhausted, "{error:?}");
+    assert!(error.message().contains("no room on the disk"), "{error:?}");
+    let mut subscriber = Subscriber::new(&mut client, durable("reader")).await.unwrap();
+    assert_eq!(
+        subscriber.sequences(acknowledged as usize).await.len() as u64,
+        acknowledged,
+        "reading goes on"
+    );
+    limit("unlimited");
+    while let Err(error) = publish(&mut client, batch(1, acknowledged + 1, acknowledged + 50)).await
+    {
+        assert_eq!(error.code(), Code::ResourceExhausted);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    acknowledged += 50;
+    process.kill();
+    let process = Process::start(dir.path(), &[]);
+    let mut client = process.client().await;
+    let mut subscriber = Subscriber::new(&mut client, durable("checker")).await.unwrap();
+    assert_eq!(
+        subscriber.sequences(acknowledged as usize).await,
+        (1..=acknowledged).collect::<Vec<_>>()
+    );
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_ends_the_start_with_the_remedy() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path(), &[]);
+    let second = Command::new(env!("CARGO_BIN_EXE_jimbot-mcp"))
+        .args(["bus", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    let message = String::from_utf8_lossy(&second.stderr).into_owned();
+    assert!(message.contains("in use by another process"), "{message}");
+    process.kill();
+}
