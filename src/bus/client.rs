@@ -108,10 +108,10 @@ impl tonic::service::Interceptor for Bearer {
 /// A client that sends its token.
 pub type Client = EventBusClient<InterceptedService<Channel, Bearer>>;
 
-/// A client of the bus at `options.url`; connects with the first call.
-pub fn client(options: &Options) -> Result<Client, ClientError> {
+/// Checks the URL, without a call and without a runtime.
+pub fn endpoint(options: &Options) -> Result<Endpoint, ClientError> {
     let bad = |reason: String| ClientError::Connect(options.url.clone(), reason);
-    let mut endpoint = Endpoint::from_shared(options.url.clone())
+    let endpoint = Endpoint::from_shared(options.url.clone())
         .map_err(|error| bad(error.to_string()))?
         .connect_timeout(Duration::from_secs(5))
         .http2_keep_alive_interval(Duration::from_secs(20))
@@ -119,18 +119,28 @@ pub fn client(options: &Options) -> Result<Client, ClientError> {
         .tcp_nodelay(true)
         .initial_stream_window_size(MESSAGE_BYTES_MAX as u32)
         .initial_connection_window_size(2 * MESSAGE_BYTES_MAX as u32);
-    if options.url.starts_with("https:") {
-        let tls = ClientTlsConfig::new().with_native_roots();
-        endpoint = endpoint.tls_config(tls).map_err(|error| bad(error.to_string()))?;
+    if !options.url.starts_with("https:") {
+        return Ok(endpoint);
     }
-    let header = options.token.as_ref().map(|token| {
+    let tls = ClientTlsConfig::new().with_native_roots();
+    endpoint.tls_config(tls).map_err(|error| bad(error.to_string()))
+}
+
+/// A client of the bus at `endpoint`; connects with the first call. Has to be made where a runtime runs.
+pub fn connect(endpoint: &Endpoint, token: Option<&Token>) -> Client {
+    let header = token.map(|token| {
         let mut value: MetadataValue<Ascii> = token.header().parse().expect("tokens are printable");
         value.set_sensitive(true);
         value
     });
-    Ok(EventBusClient::with_interceptor(endpoint.connect_lazy(), Bearer(header))
+    EventBusClient::with_interceptor(endpoint.connect_lazy(), Bearer(header))
         .max_decoding_message_size(2 * MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX))
+        .max_encoding_message_size(MESSAGE_BYTES_MAX)
+}
+
+/// A client of the bus at `options.url`, as [`connect`] makes it.
+pub fn client(options: &Options) -> Result<Client, ClientError> {
+    Ok(connect(&endpoint(options)?, options.token.as_ref()))
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, ClientError> {

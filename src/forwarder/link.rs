@@ -13,6 +13,7 @@ use jimbot_proto::events::v1::{
 use jimbot_shm::{Frame, FrameCopy, Guarantee, LogReader, ReadError, ReaderOptions, Start};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::Endpoint;
 use tonic::{Request, Streaming};
 
 use super::spill::{Batch, Spill, SpillError};
@@ -60,12 +61,17 @@ pub(super) struct Forwarder {
     status: Arc<Status>,
     clock: Clock,
     stopping: watch::Receiver<Option<Duration>>,
-    client: Client,
+    endpoint: Endpoint,
+    /// Made where the runtime runs, with the first connection.
+    client: Option<Client>,
     reader: LogReader,
     spill: Spill,
     breaker: Breaker,
-    /// Taken from the log or the spill, to be sent next; older than all that is still there.
+    /// Taken from the log and not sent, or sent in vain: older than what is still there, newer than the spill. In front
+    /// of it may stand one batch that was taken from the spill.
     pending: VecDeque<Item>,
+    /// Epoch and last sequence of the newest batch that this process spilled.
+    spilled_to: Option<(u64, u64)>,
     copy: FrameCopy,
     told_ns: u64,
     tidied_ns: u64,
@@ -80,14 +86,8 @@ impl Forwarder {
         stopping: watch::Receiver<Option<Duration>>,
     ) -> Result<Forwarder, StartError> {
         let options = client::Options { url: config.url.clone(), token: config.token.clone() };
-        // Building a lazy channel needs a runtime to be there, not to run.
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let _entered = runtime.enter();
-        let client =
-            client::client(&options).map_err(|error| StartError::Url(error.to_string()))?;
+        let endpoint =
+            client::endpoint(&options).map_err(|error| StartError::Url(error.to_string()))?;
         let reader = LogReader::open(
             &config.shm_dir,
             &ReaderOptions {
@@ -107,10 +107,12 @@ impl Forwarder {
             status,
             clock,
             stopping,
-            client,
+            endpoint,
+            client: None,
             reader,
             spill,
             pending: VecDeque::new(),
+            spilled_to: None,
             copy: FrameCopy::default(),
             told_ns: 0,
             tidied_ns: 0,
@@ -118,17 +120,16 @@ impl Forwarder {
         })
     }
 
+    fn client(&mut self) -> &mut Client {
+        let token = self.config.token.as_ref();
+        self.client.get_or_insert_with(|| client::connect(&self.endpoint, token))
+    }
+
     fn now(&self) -> Now {
         (self.clock)()
     }
 
     pub(super) async fn run(mut self) {
-        // Made where this runtime runs: the first one was only there to check the URL.
-        let options =
-            client::Options { url: self.config.url.clone(), token: self.config.token.clone() };
-        if let Ok(client) = client::client(&options) {
-            self.client = client;
-        }
         loop {
             let now_ns = self.now().mono_ns;
             let ended = match self.breaker.permit(now_ns) {
@@ -235,17 +236,28 @@ impl Forwarder {
         if !(all || crowded || stale) {
             return;
         }
-        // What was taken out of the spill is still there, and in its order.
-        self.pending.retain(|item| matches!(item.source, Source::Log(_)));
+        while let Some(Item { source: Source::Spill(_), .. }) = self.pending.front() {
+            // It is still in the spill, which hands it out again.
+            self.pending.pop_front();
+            self.spill.rewind();
+        }
+        let mut kept = VecDeque::new();
         while let Some(item) = self.pending.pop_front() {
+            if self.precedes_spill(&item.batch) {
+                kept.push_back(item);
+                continue;
+            }
             if !self.push(&item.batch, now) {
                 self.pending.push_front(item);
+                kept.append(&mut self.pending);
+                self.pending = kept;
                 return;
             }
             if let Source::Log(frame) = &item.source {
                 release(frame);
             }
         }
+        self.pending = kept;
         while let Some(item) = self.take_from_log() {
             if !self.push(&item.batch, now) {
                 self.pending.push_back(item);
@@ -260,6 +272,7 @@ impl Forwarder {
     fn push(&mut self, batch: &Batch, now: Now) -> bool {
         match self.spill.push(batch, now) {
             Ok(()) => {
+                self.spilled_to = Some((batch.log_epoch, batch.last_sequence()));
                 self.status.spilled.fetch_add(u64::from(batch.events), Relaxed);
                 self.status.spill_full.store(false, Relaxed);
                 true
@@ -303,10 +316,20 @@ impl Forwarder {
         }
     }
 
-    /// The next batch to send: what failed before, then the spill, then the log.
+    /// Whether a batch was under way when newer ones were spilled: it stays in the log, and goes out before them.
+    fn precedes_spill(&self, batch: &Batch) -> bool {
+        self.spilled_to
+            .is_some_and(|(epoch, last)| epoch == batch.log_epoch && batch.last_sequence() <= last)
+    }
+
+    /// The next batch to send: what is spilled is older than what was taken from the log, and that older than the log.
     fn take(&mut self) -> Option<Item> {
-        if let Some(item) = self.pending.pop_front() {
-            return Some(item);
+        let goes_first = |item: &Item| match item.source {
+            Source::Spill(_) => true,
+            Source::Log(_) => self.precedes_spill(&item.batch),
+        };
+        if self.pending.front().is_some_and(goes_first) {
+            return self.pending.pop_front();
         }
         match self.spill.next() {
             Ok(Some((batch, end))) => {
@@ -319,7 +342,7 @@ impl Forwarder {
                 return None;
             }
         }
-        self.take_from_log()
+        self.pending.pop_front().or_else(|| self.take_from_log())
     }
 
     /// One connection, from its first call to its failure.
@@ -360,7 +383,7 @@ impl Forwarder {
             metadata.insert(key, value.parse().expect("hexadecimal digits are ASCII"));
         }
         let deadline = self.config.deadline;
-        let answers = tokio::time::timeout(deadline, self.client.publish(request))
+        let answers = tokio::time::timeout(deadline, self.client().publish(request))
             .await
             .map_err(|_| format!("no answer within {deadline:?}"))?
             .map_err(|status| status.to_string())?;
@@ -371,8 +394,8 @@ impl Forwarder {
 
     async fn last_sequence(&mut self, epoch: u64) -> Result<u64, String> {
         let publisher = Some(last_sequence_request::Publisher::LogEpoch(epoch));
-        let call = self.client.last_sequence(LastSequenceRequest { publisher });
         let deadline = self.config.deadline;
+        let call = self.client().last_sequence(LastSequenceRequest { publisher });
         let answer = tokio::time::timeout(deadline, call)
             .await
             .map_err(|_| format!("no answer within {deadline:?}"))?

@@ -33,6 +33,8 @@ const ACK_WAIT: Duration = Duration::from_secs(5);
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// How long a request for old events may take.
 const FETCH_WAIT: Duration = Duration::from_secs(5);
+/// How long a request for new events waits for them.
+const FOLLOW_WAIT: Duration = Duration::from_secs(1);
 /// Events of one such request.
 const FETCH_EVENTS: usize = 2048;
 /// A consumer that nobody asks goes away after this.
@@ -491,30 +493,40 @@ async fn follow(shared: Arc<Shared>, mut next: u64) {
     }
 }
 
+/// Follows the stream with one consumer, until that fails or falls silent though there is more: the node that had it is gone.
 async fn follow_once(shared: &Shared, next: &mut u64) -> Result<(), StoreError> {
-    let config = pull::OrderedConfig {
-        deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: *next },
-        ..pull::OrderedConfig::default()
-    };
-    let consumer = shared.stream.create_consumer(config).await.map_err(unavailable)?;
-    let mut messages = consumer.messages().await.map_err(unavailable)?.ready_chunks(512);
-    while let Some(chunk) = messages.next().await {
-        let mut runs = Runs::default();
-        for message in chunk {
-            let message = message.map_err(unavailable)?;
-            let sequence = message.info().map_err(unavailable)?.stream_sequence;
-            // A consumer that was made anew repeats nothing, but who counts is sure.
-            if sequence >= *next {
-                runs.push(&message)?;
-                *next = sequence + 1;
+    let policy = DeliverPolicy::ByStartSequence { start_sequence: *next };
+    let consumer = shared.consumer(policy, false).await?;
+    loop {
+        let asking = consumer.batch().max_messages(512).expires(FOLLOW_WAIT).messages();
+        let asked = tokio::time::timeout(FETCH_WAIT, asking).await;
+        let messages = asked.map_err(|_| unavailable("no answer"))?.map_err(unavailable)?;
+        let mut chunks = messages.ready_chunks(512);
+        let mut silent = true;
+        while let Ok(Some(chunk)) = tokio::time::timeout(2 * FOLLOW_WAIT, chunks.next()).await {
+            let mut runs = Runs::default();
+            for message in chunk {
+                let message = message.map_err(unavailable)?;
+                let sequence = message.info().map_err(unavailable)?.stream_sequence;
+                if sequence >= *next {
+                    runs.push(&message)?;
+                    *next = sequence + 1;
+                    silent = false;
+                }
+            }
+            for run in runs.finish() {
+                shared.tail.push(run);
+            }
+            shared.next.send_replace(*next);
+        }
+        if silent {
+            let info = tokio::time::timeout(FETCH_WAIT, shared.stream.get_info()).await;
+            let info = info.map_err(|_| unavailable("no answer"))?.map_err(unavailable)?;
+            if info.state.last_sequence >= *next {
+                return Err(unavailable("the consumer is silent though there is more"));
             }
         }
-        for run in runs.finish() {
-            shared.tail.push(run);
-        }
-        shared.next.send_replace(*next);
     }
-    Err(unavailable("the consumer ended"))
 }
 
 /// Looks after the stream's extent, and keeps what is known of publishers.
