@@ -156,8 +156,7 @@ fn number(key: &str, value: &str) -> Result<u64, String> {
 /// RFC 3339, or seconds since 1970.
 fn time(key: &str, value: &str) -> Result<u64, String> {
     if let Ok(seconds) = value.parse::<f64>()
-        && seconds >= 0.0
-        && seconds < 1e10
+        && (0.0..1e10).contains(&seconds)
     {
         return Ok((seconds * SECOND as f64) as u64);
     }

@@ -331,7 +331,7 @@ impl Forwarder {
         if self.pending.front().is_some_and(goes_first) {
             return self.pending.pop_front();
         }
-        match self.spill.next() {
+        match self.spill.take() {
             Ok(Some((batch, end))) => {
                 let taken_ns = self.now().mono_ns;
                 return Some(Item { source: Source::Spill(end), batch, taken_ns });

@@ -115,7 +115,7 @@ impl Spill {
     }
 
     /// The next batch that was not handed out, with the position behind it.
-    pub fn next(&mut self) -> io::Result<Option<(Batch, u64)>> {
+    pub fn take(&mut self) -> io::Result<Option<(Batch, u64)>> {
         loop {
             if self.read >= self.journal.next() {
                 return Ok(None);
@@ -213,19 +213,19 @@ mod tests {
         for first in [1, 11, 21] {
             spill.push(&batch(first), NOW).unwrap();
         }
-        let (first, end) = spill.next().unwrap().unwrap();
+        let (first, end) = spill.take().unwrap().unwrap();
         assert_eq!(first, batch(1));
-        assert_eq!(spill.next().unwrap().unwrap().0, batch(11));
+        assert_eq!(spill.take().unwrap().unwrap().0, batch(11));
         spill.acknowledge(end);
         spill.rewind();
-        assert_eq!(spill.next().unwrap().unwrap().0, batch(11));
+        assert_eq!(spill.take().unwrap().unwrap().0, batch(11));
         spill.tidy(NOW);
         drop(spill);
         let mut spill = Spill::open(dir.path(), 1 << 20, NOW).unwrap();
         assert_eq!(spill.events(), 20);
-        assert_eq!(spill.next().unwrap().unwrap().0, batch(11));
-        assert_eq!(spill.next().unwrap().unwrap().0, batch(21));
-        assert_eq!(spill.next().unwrap(), None);
+        assert_eq!(spill.take().unwrap().unwrap().0, batch(11));
+        assert_eq!(spill.take().unwrap().unwrap().0, batch(21));
+        assert_eq!(spill.take().unwrap(), None);
     }
 
     #[test]
@@ -238,7 +238,7 @@ mod tests {
                 pushed += 1;
             }
             assert!(spill.bytes() <= 300 << 10, "round {round}");
-            while let Some((_, end)) = spill.next().unwrap() {
+            while let Some((_, end)) = spill.take().unwrap() {
                 spill.acknowledge(end);
             }
             spill.tidy(NOW);

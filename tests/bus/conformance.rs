@@ -251,11 +251,10 @@ pub(crate) async fn a_level_that_is_not_offered_is_refused(backend: &impl Backen
 macro_rules! conformance {
     ($name:ident, $backend:expr, $($promise:ident)*) => {
         mod $name {
-            use super::*;
             $(#[tokio::test]
             async fn $promise() {
                 let backend = $backend;
-                super::$promise(&backend).await;
+                crate::conformance::$promise(&backend).await;
             })*
         }
     };
@@ -274,6 +273,6 @@ macro_rules! conformance {
     };
 }
 
-conformance!(embedded, OnDisk(tempfile::tempdir().unwrap()));
-conformance!(memory, InMemory);
+conformance!(embedded, crate::conformance::OnDisk(tempfile::tempdir().unwrap()));
+conformance!(memory, crate::conformance::InMemory);
 conformance!(jetstream, crate::nats::Nats::new().await);

@@ -2,6 +2,7 @@
 
 mod conformance;
 mod damage;
+mod documents;
 mod faults;
 mod forwarder;
 mod nats;

@@ -126,7 +126,8 @@ async fn filters_select_by_topic_game_and_source() {
         start.filter = Some(filter);
         start
     };
-    let cases: [(EventFilter, fn(u64) -> bool); 4] = [
+    type Keep = fn(u64) -> bool;
+    let cases: [(EventFilter, Keep); 4] = [
         (EventFilter { topics: vec!["game.*.played".into()], ..Default::default() }, |n| {
             n % 3 == 0
         }),
