@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `shm_log` | the shared-memory log behind the core's interface |
 //! | `settings` | the configuration in the core's terms |
+//! | `beyond` | the Event Bus and the forwarder, where the configuration asks for them |
 //! | `endpoints` | `endpoints.json`, for programs that look the service up |
 //! | `hints` | what people are told when no game comes |
 //! | `port_holder` | who has the port |
 
+mod beyond;
 pub mod endpoints;
 mod hints;
 mod port_holder;
@@ -25,6 +27,7 @@ use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::config::{ListenAddress, ServeConfig};
 use crate::reactor::{self, Ended, Listener, Reactor, ReactorOptions};
+use beyond::Beyond;
 use endpoints::Endpoints;
 use hints::Hints;
 use shm_log::ShmLog;
@@ -71,6 +74,7 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     let log = open_log(config)?;
     let service = Service::new(settings::service(config, &bound)?, log, reactor::now());
 
+    let mut beyond = Beyond::start(config)?;
     // Helper threads exist by now; what is pinned is this thread alone.
     if let Some(cpu) = config.cpu {
         pin(cpu)?;
@@ -81,13 +85,16 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
         pid: std::process::id(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         listen: shown.clone(),
-        bus: None,
+        bus: beyond.as_ref().and_then(Beyond::url),
     };
     let _published = endpoints
         .publish(&config.shm_dir)
         .map_err(failed(format_args!("{} can't be written", config.shm_dir.display())))?;
     for address in &shown {
         println!("listening on {address}");
+    }
+    if let Some(url) = &endpoints.bus {
+        println!("event bus at {url}");
     }
 
     let options = ReactorOptions {
@@ -106,8 +113,14 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
                 log::info!("{notice}");
             }
             hints.look(now, service);
+            if let Some(beyond) = &mut beyond {
+                beyond.look(now, service);
+            }
         })
         .map_err(failed("the event loop failed"))?;
+    if let Some(beyond) = beyond {
+        beyond.stop(Duration::from_secs(config.drain_seconds));
+    }
     match ended {
         Ended::Drained => log::info!("stopped: everything received is stored and answered"),
         Ended::CutShort => {

@@ -239,6 +239,24 @@ families! {
         "Bytes of the log that readers keep pinned through views.";
     DRAINING: Kind::Gauge, "jimbot_mcp_draining" / 1, NONE, None,
         "1 while the service shuts down.";
+    FORWARDER_PUBLISHED: Kind::Counter, "jimbot_mcp_forwarder_published_total" / 1, NONE, None,
+        "Events that the Event Bus has acknowledged to the forwarder.";
+    FORWARDER_REJECTED: Kind::Counter, "jimbot_mcp_forwarder_rejected_total" / 1, NONE, None,
+        "Events that the Event Bus will not take.";
+    FORWARDER_FAILURES: Kind::Counter, "jimbot_mcp_forwarder_failures_total" / 1, NONE, None,
+        "Calls and connections to the Event Bus that failed.";
+    FORWARDER_BREAKER_OPENED: Kind::Counter, "jimbot_mcp_forwarder_breaker_opened_total" / 1, NONE, None,
+        "Times the forwarder's circuit breaker has opened.";
+    FORWARDER_SPILLED: Kind::Counter, "jimbot_mcp_forwarder_spilled_total" / 1, NONE, None,
+        "Events that were moved to the spill on disk because the Event Bus did not take them.";
+    FORWARDER_SPILL_EVENTS: Kind::Gauge, "jimbot_mcp_forwarder_spill_events" / 1, NONE, None,
+        "Events in the spill that are not delivered.";
+    FORWARDER_SPILL_BYTES: Kind::Gauge, "jimbot_mcp_forwarder_spill_bytes" / 1, NONE, None,
+        "Bytes of the spill on disk.";
+    FORWARDER_LAG_EVENTS: Kind::Gauge, "jimbot_mcp_forwarder_lag_events" / 1, NONE, None,
+        "Events in the log that are neither delivered nor spilled.";
+    FORWARDER_CONNECTED: Kind::Gauge, "jimbot_mcp_forwarder_connected" / 1, NONE, None,
+        "1 while the forwarder is connected to the Event Bus.";
     NOTICES_DROPPED: Kind::Counter, "jimbot_mcp_notices_dropped_total" / 1, NONE, None,
         "Notices for people that were dropped because too many waited.";
     START_TIME: Kind::Gauge, "jimbot_mcp_start_time_seconds" / NS, NONE, None,

@@ -98,6 +98,7 @@ pub struct Service<L: EventLog> {
     /// When the mailbox's timer fires, if it is set.
     mailbox_timer: Option<u64>,
     is_draining: bool,
+    is_spill_full: bool,
 }
 
 impl<L: EventLog> Service<L> {
@@ -130,6 +131,7 @@ impl<L: EventLog> Service<L> {
             direct_bytes: limits::DIRECT_TURN_BYTES,
             mailbox_timer: None,
             is_draining: false,
+            is_spill_full: false,
         }
     }
 

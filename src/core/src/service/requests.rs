@@ -46,6 +46,7 @@ impl<L: EventLog> Service<L> {
                     Ok(()) => (Status::OK, b"ready\n"),
                     Err(NotReady::Draining) => (Status::SERVICE_UNAVAILABLE, b"draining\n"),
                     Err(NotReady::LogFull) => (Status::SERVICE_UNAVAILABLE, b"log full\n"),
+                    Err(NotReady::SpillFull) => (Status::SERVICE_UNAVAILABLE, b"spill full\n"),
                 };
                 self.respond(id, &Response::new(status, "text/plain", text), now);
             }

@@ -12,6 +12,8 @@ pub enum NotReady {
     Draining,
     /// The log is full.
     LogFull,
+    /// The Event Bus is out of reach and the spill on disk is full: the log is next.
+    SpillFull,
 }
 
 impl<L: EventLog> Service<L> {
@@ -24,9 +26,16 @@ impl<L: EventLog> Service<L> {
             Err(NotReady::Draining)
         } else if self.full.is_full() {
             Err(NotReady::LogFull)
+        } else if self.is_spill_full {
+            Err(NotReady::SpillFull)
         } else {
             Ok(())
         }
+    }
+
+    /// What the shell knows of the forwarder's spill.
+    pub fn set_spill_full(&mut self, is_full: bool) {
+        self.is_spill_full = is_full;
     }
 
     /// The JSON of the health endpoints.
@@ -35,6 +44,7 @@ impl<L: EventLog> Service<L> {
             Ok(()) => "ok",
             Err(NotReady::Draining) => "draining",
             Err(NotReady::LogFull) => "log full",
+            Err(NotReady::SpillFull) => "spill full",
         };
         format!(
             "{{\"status\":\"{status}\",\"version\":\"{}\",\"uptime_seconds\":{},\"connections\":{},\
