@@ -1,6 +1,6 @@
 """The screen of scripts/run: starts the service and made-up games, reads their events, shows that they flow.
 
-Ends with 0 only if every event that the service accepted, and every one that the games sent, was read.
+Ends with 0 only if every event that the games sent was accepted, read, and delivered by the bus.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -62,12 +63,35 @@ def _time(milliseconds: float) -> str:
     return f"{milliseconds * 1000:.0f} µs" if milliseconds < 1 else f"{milliseconds:.1f} ms"
 
 
+class Subscriber:
+    """`jimbot-mcp tail` on the Event Bus: what comes out at the far end."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._sequences: set[str] = set()
+        self._output = process.stdout
+        self._thread = threading.Thread(target=self._count, name="subscriber", daemon=True)
+        self._thread.start()
+
+    def _count(self) -> None:
+        assert self._output is not None
+        for line in self._output:
+            # Delivery is at least once; the sequence makes it exactly once.
+            self._sequences.add(json.loads(line)["sequence"])
+
+    @property
+    def events(self) -> int:
+        """Different events that came."""
+        return len(self._sequences)
+
+
 class Show:
-    """Service, games and reader together."""
+    """Service, games, reader and subscriber together."""
 
     def __init__(self, options: argparse.Namespace) -> None:
         self.options = options
         self.shm_dir = Path(tempfile.mkdtemp(prefix="jimbot-run-", dir="/dev/shm"))
+        # The bus keeps its events on disk; those of this screen go with it.
+        self.state_dir = Path(tempfile.mkdtemp(prefix="jimbot-run-"))
         self.log = self.shm_dir / "messages.txt"
         self.processes: list[subprocess.Popen[str]] = []
         self.screen = sys.stdout.isatty()
@@ -78,6 +102,7 @@ class Show:
         self.inside = Latencies()
         self.whole = Latencies()
         self.types: dict[int, int] = {}
+        self.subscriber: Subscriber | None = None
 
     def start(self, name: str, *arguments: str, output: int | None = None) -> subprocess.Popen[str]:
         with self.log.open("a", encoding="utf-8") as log:
@@ -87,6 +112,7 @@ class Show:
                 stdout=output if output is not None else log,
                 stderr=log,
                 text=True,
+                env={**os.environ, "XDG_STATE_HOME": str(self.state_dir)},
                 # Ctrl-C reaches this program alone, which ends the others in order.
                 start_new_session=True,
             )
@@ -100,15 +126,21 @@ class Show:
         return 1
 
     def run(self) -> int:
-        service = self.start("serve", "--listen", "127.0.0.1:0", "--log-bytes", "64MiB")
+        service = self.start("serve", "--listen", "127.0.0.1:0", "--log-bytes", "64MiB", "--bus", "embedded")
         endpoints = self.shm_dir / "endpoints.json"
         deadline = time.monotonic() + READY_SECONDS
         while not endpoints.exists():
             if service.poll() is not None or time.monotonic() > deadline:
                 return self.failed("the service did not start")
             time.sleep(0.02)
-        address = json.loads(endpoints.read_text(encoding="utf-8"))["listen"][0]
-        print(f"service on {address}, {self.options.games} games, one Python reader; Ctrl-C ends it", flush=True)
+        places = json.loads(endpoints.read_text(encoding="utf-8"))
+        print(
+            f"service on {places['listen'][0]}, {self.options.games} games, one Python reader, "
+            f"one subscriber of the Event Bus at {places['bus']}; Ctrl-C ends it",
+            flush=True,
+        )
+        tail = self.start("tail", "--bus", places["bus"], "--topic", ">", "--from-start", output=subprocess.PIPE)
+        self.subscriber = Subscriber(tail)
 
         with Reader(self.shm_dir, name="screen", guarantee="reliable", start="earliest") as reader:
             games = self.start(
@@ -126,9 +158,13 @@ class Show:
         if service.wait(timeout=30) != 0:
             return self.failed(f"the service ended with {service.returncode}")
         sent, accepted = summary.get("events_sent", 0), summary.get("events_accepted", 0)
-        print(f"{sent} events sent, {accepted} accepted, {self.read} read in {self.batches} batches", flush=True)
+        print(
+            f"{sent} events sent, {accepted} accepted, {self.read} read in {self.batches} batches, "
+            f"{self.delivered()} at the subscriber of the bus",
+            flush=True,
+        )
         print(f"received to read in Python: {self.inside}", flush=True)
-        if not sent == accepted == self.read:
+        if not sent == accepted == self.read == self.delivered():
             return self.failed("these should be equal")
         return 0
 
@@ -154,8 +190,11 @@ class Show:
 
     def read_rest(self, reader: Reader, sent: int) -> None:
         deadline = time.monotonic() + REST_SECONDS
-        while self.read < sent and time.monotonic() < deadline:
+        while min(self.read, self.delivered()) < sent and time.monotonic() < deadline:
             self.take(reader, 0.05)
+
+    def delivered(self) -> int:
+        return self.subscriber.events if self.subscriber else 0
 
     def take(self, reader: Reader, seconds: float) -> None:
         batch = reader.read(timeout=seconds)
@@ -174,14 +213,18 @@ class Show:
             self.types[int(kind)] = self.types.get(int(kind), 0) + int(count)
 
     def draw(self, lag: int) -> None:
-        line = f"{self.read:>10,} events read   {self.rate:>9,.0f}/s   received to read: {self.inside}"
+        line = (
+            f"{self.read:>10,} events read   {self.rate:>9,.0f}/s   {self.delivered():,} through the bus   "
+            f"received to read: {self.inside}"
+        )
         if not self.screen:
             print(line, flush=True)
             return
         lines = [
-            "JimBot MCP: games -> service -> shared memory -> Python",
+            "JimBot MCP: games -> service -> shared memory -> Python, and -> Event Bus -> anyone",
             "",
             f"  events read        {self.read:>12,}   in {self.batches:,} batches, {lag} still to read",
+            f"  through the bus    {self.delivered():>12,}   to a subscriber",
             f"  a second           {self.rate:>12,.0f}",
             f"  received to read   {self.inside}",
             f"  in the game to read   {self.whole}   (the mod collects for 100 ms)",
@@ -223,6 +266,7 @@ class Show:
             except subprocess.TimeoutExpired:
                 process.kill()
         shutil.rmtree(self.shm_dir, ignore_errors=True)
+        shutil.rmtree(self.state_dir, ignore_errors=True)
 
 
 def main() -> int:
