@@ -457,9 +457,10 @@ impl Shared {
                     positions = Some((first, last));
                 }
                 Err(error) => {
-                    // It may be stored all the same.
-                    known.unsure = true;
+                    // It may be stored all the same, and so may those behind it; each would be waited for in vain as
+                    // long as this one. The headers tell.
                     failure.get_or_insert_with(|| unavailable(error));
+                    break;
                 }
             }
         }
