@@ -1,5 +1,6 @@
 //! Load from outside: shares no code with the service, and sees only what a client sees.
 
+mod alarm;
 pub mod client;
 pub mod payload;
 pub mod process;

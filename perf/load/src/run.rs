@@ -9,6 +9,7 @@ use hdrhistogram::Histogram;
 use mio::{Events, Poll, Token};
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::alarm::Alarm;
 use crate::client::{Client, Progress, Wire};
 use crate::payload::{Ids, Payload};
 
@@ -83,6 +84,8 @@ pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io:
         client.register(poll.registry(), Token(index))?;
         clients.push(client);
     }
+    const ALARM: Token = Token(usize::MAX);
+    let alarm = Alarm::new(poll.registry(), ALARM)?;
     let mut ids = Ids::new(plan.run);
     let mut events = Events::with_capacity(1024);
     let mut latency_ns = Histogram::new_with_bounds(1, 120_000_000_000, 3)
@@ -151,7 +154,10 @@ pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io:
         let timeout = if plan.spin || (!free.is_empty() && interval_ns.is_none()) {
             Duration::ZERO
         } else {
-            Duration::from_nanos(next_due.unwrap_or(end).min(end).saturating_sub(now))
+            if let Some(due) = next_due {
+                alarm.set(due)?;
+            }
+            Duration::from_nanos(end.saturating_sub(now))
         };
         match poll.poll(&mut events, Some(timeout)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -159,6 +165,9 @@ pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io:
         }
         now = mono_ns();
         for event in &events {
+            if event.token() == ALARM {
+                continue;
+            }
             let Token(index) = event.token();
             let client = &mut clients[index];
             let was_busy = match plan.wire {
@@ -236,6 +245,10 @@ fn settle(poll: &mut Poll, clients: &mut [Client], wire: Wire) -> io::Result<()>
         }
         for event in &events {
             let Token(index) = event.token();
+            // The alarm of the last send that was due.
+            if index >= clients.len() {
+                continue;
+            }
             if event.is_writable() {
                 clients[index].flush()?;
             }

@@ -1,6 +1,7 @@
 //! `jimbot-load`: sends events to a running service, at a rate or flat out, and tells what the
 //! answers took and what the service paid.
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 use jimbot_perf::client::Wire;
-use jimbot_perf::payload::Payload;
+use jimbot_perf::payload::{Ids, Payload};
 use jimbot_perf::process::Snapshot;
 use jimbot_perf::report::{Report, Setting};
 use jimbot_perf::run::{self, Plan};
@@ -27,8 +28,11 @@ Examples:
   jimbot-load --target 127.0.0.1:8080 --rate 1000 --spin --pid 4711     with the CPU cost of a process")]
 struct Arguments {
     /// Address of the service
+    #[arg(long, required_unless_present = "print")]
+    target: Option<SocketAddr>,
+    /// Print so many bodies of the workload, one a line, and send none
     #[arg(long)]
-    target: SocketAddr,
+    print: Option<usize>,
     /// What each body holds
     #[arg(long, default_value = "small", value_parser = workload)]
     workload: (&'static str, Workload),
@@ -98,9 +102,18 @@ fn main() -> ExitCode {
 fn measure(arguments: &Arguments) -> std::io::Result<u64> {
     let (name, workload) = arguments.workload;
     let mut payload = Payload::new(workload, arguments.seed, 64);
+    let Some(target) = arguments.target else {
+        let mut ids = Ids::new(run::mono_ns());
+        let mut out = std::io::stdout().lock();
+        for _ in 0..arguments.print.unwrap_or_default() {
+            out.write_all(payload.next_template().fill(&mut ids, run::mono_ns()))?;
+            out.write_all(b"\n")?;
+        }
+        return Ok(0);
+    };
     let events_per_body = payload.mean_events();
     let plan = Plan {
-        target: arguments.target,
+        target,
         wire: match arguments.wire {
             WireName::Http => Wire::Http,
             WireName::Ws => Wire::WebSocket,

@@ -1,0 +1,198 @@
+"""The comparison's report: a Markdown page, the figures as JSON, and plots."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from measure import machine, stats
+
+
+class Table:
+    """Figures of all rounds, by row."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        self.rounds = report["rounds"]
+        self.names = [row["name"] for row in report["rows"]]
+        self.notes = {row["name"]: row["note"] for row in report["rows"]}
+        self.rates = report["rates"]
+        self.first = self.names[0]
+
+    def flat(self, name: str, key: str) -> dict[str, float] | None:
+        return stats.interval([each[name]["flat"].get(key) for each in self.rounds if each[name]["flat"].get(key) is not None])
+
+    def reason(self, name: str, rate: int) -> str | None:
+        """Why the row has no latency at this rate: when more than half of its runs say so."""
+        reasons = [each[name]["rates"][rate]["reason"] for each in self.rounds]
+        said = [reason for reason in reasons if reason]
+        return said[len(said) // 2] if len(said) * 2 > len(reasons) else None
+
+    def good(self, name: str, rate: int) -> list[dict[str, Any]]:
+        runs = [each[name]["rates"][rate] for each in self.rounds]
+        return [run for run in runs if not run["reason"] and run["latency"].get("count")]
+
+    def at(self, name: str, rate: int, key: str) -> dict[str, float] | None:
+        values = [each[name]["rates"][rate][key] for each in self.rounds if not each[name]["rates"][rate]["reason"]]
+        return stats.interval([value for value in values if value is not None])
+
+    def latency(self, name: str, rate: int) -> list[float] | None:
+        """p50, p99, p99.9 and max of all its runs together."""
+        runs = self.good(name, rate)
+        if not runs:
+            return None
+        whole = stats.merged(run["latency"]["histogram_ns"] for run in runs)
+        return [stats.quantile_of(whole, quantile) for quantile in (0.5, 0.99, 0.999, 1.0)]
+
+    def ratio(self, name: str, figure: Callable[[dict[str, Any]], float | None]) -> dict[str, float] | None:
+        """Round by round against the first row."""
+        pairs = [(figure(each[name]), figure(each[self.first])) for each in self.rounds]
+        return stats.interval([own / first for own, first in pairs if own is not None and first])
+
+
+def cell(found: dict[str, float] | None, digits: int = 2) -> str:
+    return "–" if found is None else f"{found['median']:,.{digits}f}"
+
+
+def summary(table: Table) -> dict[str, Any]:
+    """What the page shows, for programs."""
+    middle = table.rates[min(1, len(table.rates) - 1)]
+
+    def seen(found: dict[str, Any], rate: int, key: str) -> float | None:
+        run = found["rates"][rate]
+        return None if run["reason"] or not run["latency"] else run["latency"][key]
+
+    return {
+        name: {
+            "flat_events_per_second": table.flat(name, "events_per_second"),
+            "flat_hot_us": table.flat(name, "hot_us"),
+            "hot_us": table.at(name, middle, "hot_us"),
+            "server_us": table.at(name, middle, "server_us"),
+            "consumer_us": table.at(name, middle, "consumer_us"),
+            "latency_us": {rate: table.latency(name, rate) or table.reason(name, rate) for rate in table.rates},
+            "resident_mb": stats.interval([
+                each[name]["resident_bytes"] / 1e6 for each in table.rounds if each[name]["resident_bytes"] is not None
+            ]),
+            "ratios": {
+                "events_per_second": table.ratio(name, lambda found: found["flat"].get("events_per_second")),
+                "flat_hot_us": table.ratio(name, lambda found: found["flat"].get("hot_us")),
+                "server_us": table.ratio(name, lambda found: found["rates"][middle]["server_us"]),
+                "p50": table.ratio(name, lambda found: seen(found, table.rates[0], "p50_us")),
+                "p99": table.ratio(name, lambda found: seen(found, table.rates[0], "p99_us")),
+                f"p50_at_{middle}": table.ratio(name, lambda found: seen(found, middle, "p50_us")),
+            },
+        }
+        for name in table.names
+    }
+
+
+def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
+    rates, middle = table.rates, table.rates[min(1, len(table.rates) - 1)]
+    cpus = report["cpus"]
+    lines = [
+        "# Floors, peers and this service, measured together",
+        "",
+        *machine.lines(report["machine"]),
+        "",
+        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']}`: small events (190 B of JSON), servers on CPU "
+        f"{cpus['server']}, load on CPU {cpus['client']}, consumers on CPU {cpus['consumer']}; the load generator sleeps between sends. "
+        "Every row runs once a round; a figure is the median over the rounds. Latency counts from the time at which an event was to be "
+        "sent until a Python process has its bytes in hand, all rounds as one histogram.",
+        "",
+        f"| row | events/s flat out | µs of CPU an event, flat out (hot thread) | at {middle:,}/s: hot thread | all threads | consumer | "
+        + " | ".join(f"p50 / p99 / p99.9 / max at {rate:,}/s, µs" for rate in rates)
+        + " | MB resident |",
+        "|---|--:|--:|--:|--:|--:|" + "--:|" * (len(rates) + 1),
+    ]
+    for name in table.names:
+        row = found[name]
+        flat = table.rounds[0][name]["flat"].get("reason") or cell(row["flat_events_per_second"], 0)
+        cells = [name, flat, cell(row["flat_hot_us"]), cell(row["hot_us"]), cell(row["server_us"]), cell(row["consumer_us"])]
+        for rate in rates:
+            latency = row["latency_us"][rate]
+            cells.append(
+                "–" if latency is None else latency if isinstance(latency, str) else " / ".join(f"{value:,.0f}" for value in latency)
+            )
+        cells.append(cell(row["resident_mb"], 1))
+        lines.append("| " + " | ".join(cells) + " |")
+    wakes = stats.merged(each["histogram_ns"] for each in report["wakes"] if each["count"])
+    lines += [
+        "",
+        f"A bare futex wake of a sleeping Python process in the same run: p50 {stats.quantile_of(wakes, 0.5):.1f} µs, "
+        f"p99 {stats.quantile_of(wakes, 0.99):.1f} µs.",
+        "",
+        f"## Ratios to \"{table.first}\", round by round: median (95 % interval)",
+        "",
+        f"| row | events/s flat out | CPU flat out (hot thread) | CPU of all server threads at {middle:,}/s | p50 at {rates[0]:,}/s | p99 at {rates[0]:,}/s |",
+        "|---|--:|--:|--:|--:|--:|",
+    ]
+    for name in table.names[1:]:
+        ratios = found[name]["ratios"]
+        lines.append(
+            "| " + " | ".join([name] + [stats.text(ratios[key]) for key in ("events_per_second", "flat_hot_us", "server_us", "p50", "p99")]) + " |"
+        )
+    lines += ["", "## Reading it", ""]
+    lines += [f"- **{name}**: {note}." for name, note in table.notes.items() if note]
+    lines += [
+        "- `n/a (needs N)`: with all N busy on the CPUs that are here, one of them would starve and its figures be those of the scheduler. "
+        "`ends at N/s`: the row's server can't take the rate.",
+        "- Flat out, rows that keep events are measured taking them; their consumer is away meanwhile. Where there is no server, what arrived counts.",
+        "- Memory is without what is shared (of this service: without the log).",
+    ]
+    if report["missing"]:
+        lines += [f"- Not in this run: {name} ({why})." for name, why in report["missing"].items()]
+    if report["parse"]:
+        lines += ["", "## Bare parse and copy", "", "```text", *report["parse"], "```"]
+    lines += ["", "![latency against load](latency.png)", "", "![CPU an event](cost.png)"]
+    return "\n".join(lines) + "\n"
+
+
+def plots(table: Table, found: dict[str, Any], out: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5), sharey=True)
+    for which, (axis, title) in enumerate(zip(axes, ("p50", "p99"))):
+        for name in table.names:
+            points = [(rate, found[name]["latency_us"][rate]) for rate in table.rates]
+            points = [(rate, latency[which]) for rate, latency in points if isinstance(latency, list)]
+            if points:
+                style = "-o" if name.startswith("jimbot") else "--."
+                axis.plot(*zip(*points), style, label=name)
+        axis.set(xscale="log", yscale="log", xlabel="events/s", title=f"{title}, from sending until Python has the event")
+        axis.grid(True, which="both", alpha=0.3)
+    axes[0].set_ylabel("µs")
+    axes[1].legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out / "latency.png", dpi=110)
+    pyplot.close(figure)
+
+    rows = [(name, found[name]["server_us"]) for name in table.names if found[name]["server_us"]]
+    if rows:
+        figure, axis = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2))
+        names = [name for name, _ in rows][::-1]
+        values = [row["median"] for _, row in rows][::-1]
+        error = [[row["median"] - row["low"] for _, row in rows][::-1], [row["high"] - row["median"] for _, row in rows][::-1]]
+        colours = ["#2a6f97" if name.startswith("jimbot") else "#b0b0b0" for name in names]
+        axis.barh(names, values, xerr=error, color=colours, capsize=2)
+        axis.set(xlabel=f"µs of CPU an event, all server threads, at {table.rates[min(1, len(table.rates) - 1)]:,} events/s")
+        figure.tight_layout()
+        figure.savefig(out / "cost.png", dpi=110)
+        pyplot.close(figure)
+
+
+def write(report: dict[str, Any], out: Path) -> str:
+    """Writes all of it; gives the page."""
+    table = Table(report)
+    found = summary(table)
+    text = page(report, table, found)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "compare.md").write_text(text)
+    # Without the histograms of single runs: they are megabytes, and the merged ones are what is shown.
+    told = {key: value for key, value in report.items() if key not in ("rounds", "wakes")} | {"figures": found}
+    (out / "compare.json").write_text(json.dumps(told, indent=1) + "\n")
+    plots(table, found, out)
+    return text

@@ -1,0 +1,308 @@
+"""The rows of the comparison: what each starts, who drives it, and what it costs.
+
+A row's servers run on the server's CPU. Load and consumers run on the others; where there are only two CPUs they share
+one, and what that would starve is not run: `cores_flat_out` says how many a row can keep busy at saturation.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from measure.consumer import Consumer
+from measure.process import (
+    CLIENT_CPU,
+    CONSUMER_CPU,
+    SERVER_CPU,
+    Cost,
+    Running,
+    binary,
+    cost,
+    first_line,
+    load,
+    start_service,
+    wait_for,
+)
+
+HERE = Path(__file__).resolve().parent
+HTTP = {"wire": "http", "connections": 64, "warm_up": 0.1}
+WEBSOCKET = {"wire": "ws", "connections": 8}
+FLAT_DEPTH = {"http": 1, "ws": 16}
+
+
+@dataclass
+class Run:
+    """One short run of one row."""
+
+    seconds: float
+    sent: int
+    seen: dict[str, Any]
+    server: Cost
+    consumer: Cost
+    client_cpu_seconds: float
+    # The load generator's own view: from sending to the answer.
+    answered: dict[str, Any] | None = None
+    refused: int = 0
+
+
+class Row:
+    """Something that takes events. Subclasses start it and drive it."""
+
+    # Processes that a saturated run keeps busy, the producer among them.
+    cores_flat_out = 3
+    # Whether events are kept for a consumer that is away, so that taking them can be measured alone.
+    keeps = False
+
+    def __init__(self, name: str, note: str = "") -> None:
+        self.name, self.note = name, note
+        self.consumer: Consumer | None = None
+        self.server_pids: list[int] = []
+        self.consumer_pids: list[int] = []
+
+    def start(self, running: Running, work: Path) -> None:
+        raise NotImplementedError
+
+    def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
+        """Events at a rate, or as fast as it goes; the producer's report."""
+        raise NotImplementedError
+
+    def run(self, rate: int | None, seconds: float) -> Run:
+        alone = rate is None and self.keeps and self.consumer is not None
+        if self.consumer is not None:
+            self.consumer.ask("off" if alone else "begin")
+        servers, consumers = cost(*self.server_pids), cost(*self.consumer_pids)
+        told = self.send(rate, seconds)
+        sent = told["events_sent"]
+        seen: dict[str, Any] = {}
+        if self.consumer is not None and not alone:
+            seen = self.consumer.ask(f"report {sent} 5")
+        run = Run(
+            seconds=told["seconds"],
+            # The load generator leaves its warm-up out of its figures, but the server has it in its own.
+            sent=sent,
+            seen=seen,
+            server=cost(*self.server_pids).since(servers),
+            consumer=cost(*self.consumer_pids).since(consumers),
+            client_cpu_seconds=told.get("client_cpu_seconds", 0.0),
+            answered=told.get("latency"),
+            refused=told.get("refused", 0),
+        )
+        run.seconds = sent / told["events_per_second"] if told.get("events_per_second") else run.seconds
+        if alone:
+            assert self.consumer is not None
+            self.consumer.ask("on")
+        return run
+
+    def start_consumer(self, running: Running, kind: str, address: str, cpu: int = CONSUMER_CPU) -> Consumer:
+        script = [str(HERE / "consume.py"), kind, address] if kind != "log" else [str(HERE.parent / "reader.py"), address]
+        process = running.start(
+            [sys.executable, *script], cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment()
+        )
+        self.consumer_pids = [process.pid]
+        self.consumer = Consumer(process)
+        return self.consumer
+
+
+def environment() -> dict[str, str]:
+    paths = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return os.environ | {"PYTHONPATH": paths, "PYTHONUNBUFFERED": "1", "RAY_DISABLE_IMPORT_WARNING": "1"}
+
+
+class Driven(Row):
+    """A row that speaks HTTP or WebSocket: the load generator drives it."""
+
+    wire: dict[str, Any] = HTTP
+    address = ""
+
+    def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
+        pace = {"depth": FLAT_DEPTH[self.wire["wire"]]} if rate is None else {"rate": rate}
+        return load(self.address, seconds=seconds, **self.wire, **pace)
+
+
+class Floor(Driven):
+    """A bare epoll loop. Nobody gets the events."""
+
+    cores_flat_out = 2
+
+    def __init__(self, name: str, wire: dict[str, Any]) -> None:
+        super().__init__(name, "does nothing with the events; nobody gets them")
+        self.wire = wire
+
+    def start(self, running: Running, work: Path) -> None:
+        flags = ["--discard"] if self.wire["wire"] == "ws" else []
+        command = [binary("jimbot-floor"), "--cpu", str(SERVER_CPU), *flags]
+        process = running.start(command, None, stdout=subprocess.PIPE, text=True)
+        self.address, self.server_pids = first_line(process), [process.pid]
+
+
+class Ours(Driven):
+    """This service, with a reader of its log."""
+
+    cores_flat_out = 2
+    keeps = True
+
+    def __init__(self, name: str, wire: dict[str, Any], mode: str) -> None:
+        super().__init__(name, "stored in the log before it is answered, repeats dropped")
+        self.wire, self.mode = wire, mode
+
+    def start(self, running: Running, work: Path) -> None:
+        service = start_service(running, work / self.name.replace(" ", "-").replace(",", ""), "--mode", self.mode)
+        self.address, self.server_pids = service.address, [service.pid]
+        self.start_consumer(running, "log", str(service.shm_dir))
+
+
+class Axum(Driven):
+    def start(self, running: Running, work: Path) -> None:
+        place = work / "axum.sock"
+        command = [binary("jimbot-peer-axum"), "--cpu", str(SERVER_CPU), "--consumer", str(place)]
+        process = running.start(command, None, stdout=subprocess.PIPE, text=True)
+        self.address, self.server_pids = first_line(process), [process.pid]
+        self.start_consumer(running, "axum", str(place))
+
+
+class PythonServer(Driven):
+    """A Python server with its consumer in the same process."""
+
+    cores_flat_out = 2
+
+    def __init__(self, name: str, wire: dict[str, Any], kind: str, note: str) -> None:
+        super().__init__(name, note)
+        self.wire, self.kind = wire, kind
+
+    def start(self, running: Running, work: Path) -> None:
+        process = running.start(
+            [sys.executable, str(HERE / "consume.py"), self.kind],
+            SERVER_CPU, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+        )
+        self.consumer = Consumer(process)
+        self.address, self.server_pids = self.consumer.greeting["address"], [process.pid]
+
+
+class Brokered(Row):
+    """A broker between the producer of this comparison and a consumer."""
+
+    def __init__(self, name: str, kind: str, note: str) -> None:
+        super().__init__(name, note)
+        self.kind = kind
+        self.producer: Consumer | None = None
+
+    def start_ends(self, running: Running, producer_address: str, consumer_address: str) -> None:
+        def producer() -> None:
+            process = running.start(
+                [sys.executable, str(HERE / "produce.py"), self.kind, producer_address],
+                CLIENT_CPU, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+            )
+            self.producer_pid = process.pid
+            self.producer = Consumer(process)
+
+        # The consumer makes the stream, or subscribes before anything is sent; ZeroMQ's producer is the one that binds.
+        if self.kind == "zeromq":
+            producer()
+            self.start_consumer(running, self.kind, consumer_address)
+        else:
+            self.start_consumer(running, self.kind, consumer_address)
+            producer()
+
+    def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
+        assert self.producer is not None
+        before = cost(self.producer_pid)
+        told = self.producer.ask(f"send {rate or 'flat'} {seconds}")
+        return told | {"client_cpu_seconds": cost(self.producer_pid).since(before).cpu_ns / 1e9}
+
+
+class Redis(Brokered):
+    keeps = True
+    cores_flat_out = 2
+
+    def start(self, running: Running, work: Path) -> None:
+        port = free_port()
+        # redis-tools carries this binary, which is the server when it is called so.
+        process = running.start(
+            ["bash", "-c", f"exec -a redis-server /usr/bin/redis-check-rdb --port {port} --bind 127.0.0.1 --save '' --dir {work}"],
+            SERVER_CPU, stdout=subprocess.DEVNULL,
+        )
+        self.server_pids = [process.pid]
+        wait_for("Redis", lambda: connects(port))
+        self.start_ends(running, f"127.0.0.1:{port}", f"127.0.0.1:{port}")
+
+
+class Nats(Brokered):
+    def start(self, running: Running, work: Path) -> None:
+        port = free_port()
+        server = Path(sys.executable).with_name("nats-server")
+        flags = ["-js", "-sd", str(work / "jetstream")] if self.kind == "jetstream" else []
+        process = running.start(
+            [str(server), "-a", "127.0.0.1", "-p", str(port), *flags],
+            SERVER_CPU, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment() | {"GOMAXPROCS": "1"},
+        )
+        wait_for("NATS", lambda: connects(port))
+        self.server_pids = [process.pid]
+        self.start_ends(running, f"127.0.0.1:{port}", f"127.0.0.1:{port}")
+
+
+class ZeroMq(Brokered):
+    cores_flat_out = 2
+
+    def start(self, running: Running, work: Path) -> None:
+        self.start_ends(running, f"ipc://{work}/zeromq", f"ipc://{work}/zeromq")
+
+
+class InPython(Row):
+    """Both ends are made by one Python program."""
+
+    cores_flat_out = 2
+
+    def __init__(self, name: str, kind: str, note: str) -> None:
+        super().__init__(name, note)
+        self.kind = kind
+
+    def start(self, running: Running, work: Path) -> None:
+        # Not pinned: it places its processes itself, as these frameworks do.
+        process = running.start(
+            [sys.executable, str(HERE / "consume.py"), self.kind],
+            None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+        )
+        self.consumer = Consumer(process)
+        self.consumer_pids = [process.pid]
+
+    def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
+        assert self.consumer is not None
+        return self.consumer.ask(f"send {rate or 'flat'} {seconds}")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def connects(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def all_rows() -> list[Row]:
+    """In the order in which each round runs them; the first of ours is what ratios refer to."""
+    return [
+        Ours("jimbot HTTP, adaptive", HTTP, "adaptive"),
+        Floor("floor: bare epoll, HTTP-shaped", HTTP),
+        Ours("jimbot HTTP, window", HTTP, "window"),
+        Axum("axum + tokio", "the same converter, a channel, a Unix socket; stores nothing"),
+        PythonServer("FastAPI + uvicorn", HTTP, "fastapi", "consumer in the same process; stores nothing"),
+        Ours("jimbot WebSocket, adaptive", WEBSOCKET, "adaptive"),
+        Floor("floor: bare epoll, WebSocket-shaped", WEBSOCKET),
+        PythonServer("websockets + asyncio", WEBSOCKET, "websockets", "consumer in the same process; stores nothing"),
+        Redis("Redis Streams", "redis", "XADD pipelined, XREAD by redis-py; in memory"),
+        Nats("NATS core", "nats", "nats-py; stores nothing"),
+        Nats("NATS JetStream", "jetstream", "file storage, acknowledged, ordered consumer of nats-py"),
+        ZeroMq("ZeroMQ PUSH/PULL", "zeromq", "pyzmq on both ends over ipc; no server"),
+        InPython("multiprocessing.Queue", "queue", "no server"),
+        InPython("Ray actor, deliver_batch", "ray", "driver to actor; the Ray runtime's processes beside them"),
+    ]

@@ -1,0 +1,34 @@
+"""Reads a log and records for each event how long after its sending it was visible: reader.py SHM_DIR
+
+`jimbot-load` writes into every event's `timestamp` when it was meant to be sent, in milliseconds of the monotonic clock;
+the log's index carries it as `producer_time`. Obeys `measure.consumer`'s commands.
+"""
+
+import sys
+
+import numpy as np
+from jimbot.mcp import Reader
+from measure.consumer import Samples
+
+
+def main() -> None:
+    samples = Samples()
+    readers: list[Reader] = []
+
+    def take() -> None:
+        if not readers:
+            readers.append(Reader(sys.argv[1], start="latest"))
+        batch = readers[0].read(timeout=0.2)
+        if batch is not None:
+            samples.add((batch.index["producer_time"] * 1e6).astype(np.int64))
+        if not samples.active:
+            # What comes meanwhile is not for us: a new reader starts at the end again.
+            del batch
+            readers.pop().close()
+
+    take()
+    samples.run(take)
+
+
+if __name__ == "__main__":
+    main()

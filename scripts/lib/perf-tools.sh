@@ -1,0 +1,64 @@
+# Sourced by scripts: what measuring needs, in a place of its own (.tools/perf), and the release binaries.
+# Expects ROOT to be the repository's folder, and system.sh and python-env.sh to be sourced.
+
+PERF_PYTHON="$ROOT/.tools/perf/bin/python"
+
+# The virtual environment with the peers' packages, and the service's Python package as a release build.
+# JIMBOT_PERF_PACKAGE names a folder that has the package already.
+install_perf_python() {
+    local python stamp="$ROOT/.tools/perf/.requirements" wanted="$ROOT/perf/requirements.txt"
+    if ! cmp -s "$wanted" "$stamp"; then
+        echo "installing what measuring needs into .tools/perf ..." >&2
+        python="$(find_python)" || return 1
+        [ -x "$PERF_PYTHON" ] || "$python" -m venv "$ROOT/.tools/perf" || return 1
+        "$PERF_PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted" || return 1
+        cp "$wanted" "$stamp"
+    fi
+    if [ -n "${JIMBOT_PERF_PACKAGE:-}" ]; then
+        export PYTHONPATH="$JIMBOT_PERF_PACKAGE${PYTHONPATH:+:$PYTHONPATH}"
+    else
+        install_perf_package
+    fi
+}
+
+# The package from this checkout, built anew when its sources have changed.
+install_perf_package() {
+    local stamp="$ROOT/.tools/perf/.package" wheel sources
+    sources="$(cd "$ROOT" && find python/src python/jimbot python/Cargo.toml src/shm/src -type f \
+        \( -name '*.rs' -o -name '*.py' -o -name '*.toml' \) -print0 | sort -z | xargs -0 sha256sum | sha256sum)"
+    if [ "$(cat "$stamp" 2>/dev/null)" != "$sources" ]; then
+        wheel="$ROOT/.tools/perf/wheel"
+        rm -rf "$wheel"
+        mkdir -p "$ROOT/python/jimbot.data/scripts"
+        (cd "$ROOT/python" && "$ROOT/.tools/perf/bin/maturin" build --quiet --release --locked \
+            --interpreter "$PERF_PYTHON" --out "$wheel") || return 1
+        "$PERF_PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps --force-reinstall \
+            "$wheel"/jimbot-*.whl || return 1
+        echo "$sources" >"$stamp"
+    fi
+}
+
+# The service and the measuring programs, with symbols. JIMBOT_PERF_BIN names a folder that has them already.
+build_perf_binaries() {
+    if [ -z "${JIMBOT_PERF_BIN:-}" ]; then
+        cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
+            --package jimbot-mcp --package jimbot-perf --package jimbot-peers || return 1
+        cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
+            --package jimbot-shm --example wake_floor || return 1
+        JIMBOT_PERF_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/release"
+    fi
+    export JIMBOT_PERF_BIN
+}
+
+# redis-tools carries the server's binary without starting a service, as redis-server would.
+install_redis() { [ -x /usr/bin/redis-check-rdb ] || install_debian redis-tools; }
+
+# A profiler from the system: its package, and the program that is in it.
+install_profiler() { command -v "$2" >/dev/null || install_debian "$1"; }
+
+# Flame graphs out of what perf has recorded.
+INFERNO_VERSION="0.12.8"
+install_inferno() {
+    [ -x "$ROOT/.tools/inferno/bin/inferno-flamegraph" ] ||
+        cargo install --quiet --locked --root "$ROOT/.tools/inferno" "inferno@$INFERNO_VERSION"
+}
