@@ -106,10 +106,11 @@ def flamegraph(session: Session, out: Path) -> list[str]:
                 continue
             title = {"jimbot-mcp": "reactor", None: "Python reader"}.get(name, name)
             slug = title.lower().replace(" ", "-")
+            # Weighted by the time that each sample stands for, nanoseconds.
             samples = sum(int(line.rpartition(" ")[2]) for line in folded.splitlines())
             command = [str(TOOLS / "inferno/bin/inferno-flamegraph"), "--title", f"{title}: {described(session.options)}"]
             (out / f"flamegraph-{slug}.svg").write_text(run(command, input=folded).stdout)
-            lines += ["", f"{title}: {samples} samples, {out / f'flamegraph-{slug}.svg'}", *hottest(folded, samples)]
+            lines += ["", f"{title}: {samples / 1e6:.0f} ms sampled on the CPU, {out / f'flamegraph-{slug}.svg'}", *hottest(folded, samples)]
         file.unlink()
     return lines
 
@@ -217,7 +218,7 @@ def allocations(options: argparse.Namespace, out: Path) -> list[str]:
             with Running() as running:
                 trace, shm_dir = work / name, work / f"{name}-log"
                 started = running.start(
-                    ["heaptrack", "--record-only", "--output", str(trace), binary("jimbot-mcp"), "serve", "--listen", "127.0.0.1:0",
+                    ["heaptrack", "--output", str(trace), binary("jimbot-mcp"), "serve", "--listen", "127.0.0.1:0",
                      "--shm-dir", str(shm_dir)],
                     SERVER_CPU, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
                 )

@@ -252,68 +252,6 @@ def queue(_address: str) -> None:
     producer.join()
 
 
-class Trainer:
-    """The actor."""
-
-    def __init__(self) -> None:
-        self.samples = Samples()
-
-    def deliver_batch(self, bodies: list[bytes]) -> None:
-        take_all(self.samples, bodies)
-
-    def begin(self) -> None:
-        self.samples.begin()
-
-    def report(self, count: int, seconds: float) -> dict[str, Any]:
-        from measure import stats
-
-        # Calls of an actor come in order: what was delivered before this is here.
-        del count, seconds
-        return stats.latency(self.samples.all_ns())
-
-
-def ray(_address: str) -> None:
-    import logging
-    import os
-
-    import ray as framework
-    from produce import drive
-
-    paths = os.pathsep.join(str(each) for each in (Path(__file__).resolve().parent, Path(__file__).resolve().parents[1]))
-    framework.init(
-        num_cpus=1, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": paths}},
-    )
-    import consume  # the actor's class is imported by its process, so it must not be __main__'s
-
-    actor = framework.remote(consume.Trainer).remote()
-    framework.get(actor.begin.remote())
-    template = small_template()
-    under_way: list[Any] = []
-
-    def send(bodies: list[bytes]) -> None:
-        under_way.append(actor.deliver_batch.remote(bodies))
-        if len(under_way) > 64:
-            framework.get(under_way.pop(0))
-
-    print(json.dumps({"ready": True}), flush=True)
-    for line in sys.stdin:
-        told: dict[str, Any] = {}
-        match line.split():
-            case ["send", rate, seconds]:
-                told = drive(template, send, rate, float(seconds))
-            case ["begin"]:
-                framework.get(under_way)
-                under_way.clear()
-                framework.get(actor.begin.remote())
-            case ["report", count, seconds]:
-                told = framework.get(actor.report.remote(int(count), float(seconds)))
-            case _:
-                sys.exit(f"unknown command: {line!r}")
-        print(json.dumps(told), flush=True)
-    framework.shutdown()
-
-
 def main() -> None:
     kind, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     match kind:
@@ -324,7 +262,7 @@ def main() -> None:
         case "websockets":
             asyncio.run(in_one_process(websockets))
         case _:
-            {"axum": axum, "redis": redis, "zeromq": zeromq, "queue": queue, "ray": ray}[kind](address)
+            {"axum": axum, "redis": redis, "zeromq": zeromq, "queue": queue}[kind](address)
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
         "",
         *machine.lines(report["machine"]),
         "",
-        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']}`: small events (190 B of JSON), servers on CPU "
+        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']} --rates {','.join(map(str, rates))}`: small events (190 B of JSON), servers on CPU "
         f"{cpus['server']}, load on CPU {cpus['client']}, consumers on CPU {cpus['consumer']}; the load generator sleeps between sends. "
         "Every row runs once a round; a figure is the median over the rounds. Latency counts from the time at which an event was to be "
         "sent until a Python process has its bytes in hand, all rounds as one histogram.",
@@ -136,7 +136,7 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
     lines += [f"- **{name}**: {note}." for name, note in table.notes.items() if note]
     lines += [
         "- `n/a (needs N)`: with all N busy on the CPUs that are here, one of them would starve and its figures be those of the scheduler. "
-        "`ends at N/s`: the row's server can't take the rate.",
+        "`ends at N/s`: the rate was not kept, by the row's server or for what else the machine was doing.",
         "- Flat out, rows that keep events are measured taking them; their consumer is away meanwhile. Where there is no server, what arrived counts.",
         "- Memory is without what is shared (of this service: without the log).",
     ]

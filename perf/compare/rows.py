@@ -304,5 +304,4 @@ def all_rows() -> list[Row]:
         Nats("NATS JetStream", "jetstream", "file storage, acknowledged, ordered consumer of nats-py"),
         ZeroMq("ZeroMQ PUSH/PULL", "zeromq", "pyzmq on both ends over ipc; no server"),
         InPython("multiprocessing.Queue", "queue", "no server"),
-        InPython("Ray actor, deliver_batch", "ray", "driver to actor; the Ray runtime's processes beside them"),
     ]

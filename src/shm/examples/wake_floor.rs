@@ -19,7 +19,9 @@ const LENGTH: u64 = 4096;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(path), Some(count), Some(pause_us)) = (arguments.next(), arguments.next(), arguments.next()) else {
+    let (Some(path), Some(count), Some(pause_us)) =
+        (arguments.next(), arguments.next(), arguments.next())
+    else {
         return Err("usage: wake_floor FILE COUNT PAUSE_US".into());
     };
     let (count, pause_us): (u32, u64) = (count.parse()?, pause_us.parse()?);
@@ -29,7 +31,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // that others write, and both words in it are only ever used as atomics.
     let map = unsafe { MmapMut::map_mut(&file)? };
     // SAFETY: the mapping is page-aligned, longer than both words, and lives until the end of `main`.
-    let (word, stamp) = unsafe { (&*map.as_ptr().cast::<AtomicU32>(), &*map.as_ptr().add(8).cast::<AtomicU64>()) };
+    let (word, stamp) =
+        unsafe { (&*map.as_ptr().cast::<AtomicU32>(), &*map.as_ptr().add(8).cast::<AtomicU64>()) };
     for _ in 0..count {
         std::thread::sleep(Duration::from_micros(pause_us));
         stamp.store(Now::read().mono_ns, Ordering::Relaxed);
