@@ -155,7 +155,7 @@ async def fastapi(queue: asyncio.Queue[float]) -> str:
         return {"accepted": 1}
 
     listener, address = loopback()
-    server = uvicorn.Server(uvicorn.Config(app, http="httptools", log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, http="httptools", log_level="warning", access_log=False, lifespan="off"))
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         await asyncio.sleep(0.01)

@@ -2,8 +2,8 @@
 //!
 //! It reads what a client sends and writes the same answer for each read without looking at it:
 //! what is left of a service's cost beside it is the service's own work. With `--discard` it only
-//! reads, as a WebSocket server does that answers nothing (and answers the upgrade and each ping
-//! by its first byte).
+//! reads, as a WebSocket server does that answers nothing (but the upgrade, and a ping at the end of a
+//! read).
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -95,7 +95,9 @@ fn serve(
             Err(error) => return Err(error),
         };
         if arguments.discard {
-            if buffer[0] == b'G' {
+            // The first read is the upgrade; a later one may begin with any byte of a message.
+            if *pending == 0 {
+                *pending = read;
                 stream.write_all(UPGRADE)?;
             } else if buffer[..read].ends_with(&[0x89, 0x80, 0, 0, 0, 0]) {
                 stream.write_all(PONG)?;
