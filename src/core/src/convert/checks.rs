@@ -120,7 +120,7 @@ fn is_one_of(text: &[u8], allowed: &[&str]) -> bool {
 /// `format` as in the schema's `Format`.
 fn has_format(text: &[u8], format: u8) -> bool {
     match format {
-        1 => !text.is_empty() && text.iter().all(u8::is_ascii_graphic),
+        1 => !text.is_empty() && is_graphic(text),
         2 => {
             text.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
                 && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
@@ -129,6 +129,22 @@ fn has_format(text: &[u8], format: u8) -> bool {
         4 => !text.is_empty() && text.iter().all(|byte| is_hex(*byte)),
         _ => true,
     }
+}
+
+/// Whether all bytes are ASCII from `!` to `~`; eight at a time, the last eight again.
+fn is_graphic(text: &[u8]) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    if text.len() < 8 {
+        return text.iter().all(u8::is_ascii_graphic);
+    }
+    // With the high bit clear, adding cannot carry over: bit 7 of the first sum says `!` or more,
+    // of the second that it was DEL.
+    let others = |at: usize| {
+        let word = load8(text, at);
+        let low = word & (EACH * 0x7F);
+        (word | !(low + EACH * 0x5F) | (low + EACH)) & (EACH * 0x80)
+    };
+    (0..text.len() / 8).fold(others(text.len() - 8), |all, index| all | others(index * 8)) == 0
 }
 
 fn is_hex(byte: u8) -> bool {

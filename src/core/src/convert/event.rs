@@ -6,7 +6,7 @@ use super::paths::Paths;
 use super::scan::Place;
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::{Key, raw_bytes};
-use super::tables::{EVENT, Field, KINDS, Kind, TABLES, find_type, kind_of};
+use super::tables::{EVENT, Field, KINDS, Kind, TABLES, TypeName, find_type, kind_of};
 use super::time_text::parse_iso8601;
 use super::{CLOCK_MONOTONIC_MS, CLOCK_UNIX_MS, CLOCK_UNIX_SECONDS, Dialect};
 use std::ops::Range;
@@ -37,6 +37,19 @@ const SURELY_UNIX_MS: f64 = 1e12;
 /// Findings listed in one event; further ones only set its flag.
 pub(super) const FINDINGS_LISTED_MAX: usize = 32;
 
+/// What the text between the quotes of a type names.
+#[inline]
+fn type_name(text: &[u8]) -> Option<&'static TypeName> {
+    // No name has a backslash in it.
+    find_type(text).or_else(|| {
+        let mut bytes = Vec::new();
+        if text.contains(&b'\\') {
+            raw_bytes(text, &mut bytes);
+        }
+        find_type(&bytes)
+    })
+}
+
 impl Machine<'_> {
     /// Converts the event whose brace is at the position; its message is open.
     pub(super) fn event(&mut self) -> Outcome<()> {
@@ -60,6 +73,7 @@ impl Machine<'_> {
                 let start = self.at;
                 let end = self.skip_string(Place::Member)?;
                 self.envelope.type_text = Some(start..end);
+                self.envelope.type_name = type_name(&self.input[start..end]);
                 self.envelope.is_script |= field.name != "type";
                 Ok(true)
             }
@@ -117,14 +131,7 @@ impl Machine<'_> {
     /// The index into `KINDS` for what is known of type and subtype.
     fn kind(&mut self) -> Option<usize> {
         let input = self.input;
-        let text = &input[self.envelope.type_text.clone()?];
-        let known = if text.contains(&b'\\') {
-            let mut bytes = Vec::new();
-            raw_bytes(text, &mut bytes);
-            find_type(&bytes)?
-        } else {
-            find_type(text)?
-        };
+        let known = self.envelope.type_name?;
         if !known.subtypes.is_empty()
             && let Some(subtype) = self.envelope.subtype.clone()
         {

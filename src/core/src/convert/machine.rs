@@ -2,7 +2,7 @@
 
 use super::keyset::KeySet;
 use super::scan::Place;
-use super::tables::{SLOTS, TABLES};
+use super::tables::{SLOTS, TABLES, TypeName};
 use std::collections::HashMap;
 use std::ops::Range;
 
@@ -61,10 +61,12 @@ pub(super) struct FindingAt {
 }
 
 /// What is known of the event at hand before its end.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Envelope {
     /// `type` between its quotes, in the input.
     pub(super) type_text: Option<Range<usize>>,
+    /// What that text names.
+    pub(super) type_name: Option<&'static TypeName>,
     pub(super) subtype: Option<Range<usize>>,
     /// Position of the payload in input and output, and the type it was taken to be of.
     pub(super) payload: Option<Payload>,

@@ -13,6 +13,9 @@ const POWERS: [f64; 23] = [
 const INTEGER_POWERS: [u64; 9] =
     [1, 10, 100, 1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000];
 
+/// Whole numbers below this keep all their digits as doubles, behind a point too.
+const MANTISSA_MAX: u64 = 1_000_000_000_000_000;
+
 /// Digits that any double keeps: a token with no more significant digits loses nothing.
 const SAFE_DIGITS: u32 = 15;
 
@@ -34,6 +37,78 @@ fn spell(values: u64, count: usize) -> u64 {
     let low = (pairs & 0x0000_00FF_0000_00FF).wrapping_mul(0x000F_4240_0000_0064);
     let high = (pairs >> 16 & 0x0000_00FF_0000_00FF).wrapping_mul(0x0000_2710_0000_0001);
     low.wrapping_add(high) >> 32
+}
+
+/// The number at `at` when its digits are so few that a double surely keeps them and it has no
+/// exponent, and where it ends. Nothing for any other, and for what is no number.
+#[inline(always)]
+pub(super) fn plain_number(input: &[u8], at: usize) -> Option<(f64, usize)> {
+    let mut word = load8(input, at);
+    let mut start = at;
+    let is_negative = word as u8 == b'-';
+    if is_negative {
+        start += 1;
+        word = load8(input, start);
+    }
+    let (count, values) = leading_digits(word);
+    // A leading zero is a number only alone.
+    if count == 0 || values as u8 == 0 && count > 1 {
+        return None;
+    }
+    let mut mantissa = spell(values, count);
+    let mut end = start + count;
+    if count == 8 {
+        (mantissa, end) = more_digits(input, mantissa, end)?;
+    }
+    let mut next = byte_at(input, end);
+    let mut value = mantissa as i64 as f64;
+    if next == b'.' {
+        let point = end;
+        let (count, values) = leading_digits(load8(input, point + 1));
+        if count == 0 {
+            return None;
+        }
+        // Fifteen digits and eight more are beyond sixty-four bits.
+        if mantissa >= MANTISSA_MAX / 100_000_000
+            && mantissa >= MANTISSA_MAX / INTEGER_POWERS[count]
+        {
+            return None;
+        }
+        mantissa = mantissa * INTEGER_POWERS[count] + spell(values, count);
+        end = point + 1 + count;
+        if count == 8 {
+            if mantissa >= 10_000_000_000 {
+                return None;
+            }
+            (mantissa, end) = more_digits(input, mantissa, end)?;
+            if mantissa >= MANTISSA_MAX {
+                return None;
+            }
+        }
+        // Both are exact doubles, so one operation rounds once.
+        value = mantissa as i64 as f64 / POWERS[end - point - 1];
+        next = byte_at(input, end);
+    }
+    if next | 0x20 == b'e' {
+        return None;
+    }
+    Some((if is_negative { -value } else { value }, end))
+}
+
+/// Up to seven digits behind eight; nothing when there are more.
+#[inline(always)]
+fn more_digits(input: &[u8], mantissa: u64, at: usize) -> Option<(u64, usize)> {
+    let (count, values) = leading_digits(load8(input, at));
+    match count {
+        0 => Some((mantissa, at)),
+        8 => None,
+        _ => Some((mantissa * INTEGER_POWERS[count] + spell(values, count), at + count)),
+    }
+}
+
+#[inline(always)]
+fn byte_at(input: &[u8], at: usize) -> u8 {
+    input.get(at).copied().unwrap_or(0)
 }
 
 /// A number token read to its end: digits without leading zeros, and where the point stands.
@@ -108,29 +183,9 @@ impl Machine<'_> {
     /// Reads the number at the position. Sets `inexact` when its double says less than the token.
     #[inline(always)]
     pub(super) fn number(&mut self) -> Outcome<f64> {
-        let (input, at) = (self.input, self.at);
-        let word = load8(input, at);
-        let (count, values) = leading_digits(word);
-        if count.wrapping_sub(1) < 7 {
-            let next = (word >> (8 * count)) as u8;
-            let whole = spell(values, count);
-            // A leading zero is a number only alone.
-            if values as u8 != 0 || count == 1 {
-                if next != b'.' && next | 0x20 != b'e' {
-                    self.at = at + count;
-                    return Ok(whole as f64);
-                }
-                if next == b'.' {
-                    let word = load8(input, at + count + 1);
-                    let (decimals, values) = leading_digits(word);
-                    let next = if decimals < 8 { (word >> (8 * decimals)) as u8 } else { b'e' };
-                    if decimals.wrapping_sub(1) < 7 && next | 0x20 != b'e' {
-                        let mantissa = whole * INTEGER_POWERS[decimals] + spell(values, decimals);
-                        self.at = at + count + 1 + decimals;
-                        return Ok(mantissa as f64 / POWERS[decimals]);
-                    }
-                }
-            }
+        if let Some((value, end)) = plain_number(self.input, self.at) {
+            self.at = end;
+            return Ok(value);
         }
         self.number_general()
     }

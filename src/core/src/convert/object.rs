@@ -3,10 +3,14 @@
 use super::encode::{EXTRA, Open, VALUE, varint_len};
 use super::keyset;
 use super::machine::Machine;
-use super::scan::{Place, load8, load16, special_bits};
+use super::numbers::plain_number;
+use super::scan::{Place, after_space, load8, load16, quote_bits, special_bits};
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::{Key, raw_bytes};
 use super::tables::{CHOICES, ENUMS, Field, Kind, TABLES, Table, Tag};
+
+/// Longest key that the fields' texts for comparison hold.
+const KEY_BYTES_MAX: usize = 29;
 
 /// What a key turned out to be.
 enum Found {
@@ -20,6 +24,37 @@ enum Found {
 struct Flat {
     number: u8,
     open: Option<Open>,
+}
+
+/// Where the text at `at` ends when it is exactly this field's key and colon.
+#[inline(always)]
+fn key_end(input: &[u8], at: usize, field: Option<&Field>) -> Option<usize> {
+    let field = field?;
+    let Some(chunk) = input.get(at..).and_then(|rest| rest.first_chunk::<16>()) else {
+        return key_end_near_the_end(input, at, field);
+    };
+    let words = u128::from_le_bytes(*chunk);
+    let mut other = (words as u64 ^ field.key[0]) & field.mask[0]
+        | ((words >> 64) as u64 ^ field.key[1]) & field.mask[1];
+    if field.key_len > 16 {
+        other |= (load8(input, at + 16) ^ field.key[2]) & field.mask[2]
+            | (load8(input, at + 24) ^ field.key[3]) & field.mask[3];
+    }
+    // A key too long to compare has no length here, and no mask either.
+    (other == 0 && field.key_len != 0).then(|| at + usize::from(field.key_len))
+}
+
+#[cold]
+fn key_end_near_the_end(input: &[u8], at: usize, field: &Field) -> Option<usize> {
+    let same = (0..4)
+        .all(|index| (load8(input, at + index * 8) ^ field.key[index]) & field.mask[index] == 0);
+    (same && field.key_len != 0).then(|| at + usize::from(field.key_len))
+}
+
+/// Room for a tag, a length byte and sixteen bytes, checked at once.
+#[inline(always)]
+fn room32(out: &mut [u8], pos: usize) -> Option<&mut [u8; 32]> {
+    out.get_mut(pos..)?.first_chunk_mut::<32>()
 }
 
 impl Machine<'_> {
@@ -43,14 +78,25 @@ impl Machine<'_> {
         if self.byte() == b'}' {
             self.at += 1;
         } else {
+            // Positions are kept in locals: the compiler cannot know that a write to the output
+            // leaves the machine itself alone. Whatever may stop or look gets them back first.
+            let input = self.input;
+            let (mut at, mut pos) = (self.at, self.pos);
             loop {
                 let predicted = usize::from(self.memory.next[slot]);
-                let index = if self.is_key(table, predicted) {
+                let index = if let Some(end) = key_end(input, at, table.fields.get(predicted)) {
+                    at = end;
                     predicted
+                } else if let Some((index, end)) = self.find_plain(at, table) {
+                    self.memory.next[slot] = index as u8;
+                    at = end;
+                    index
                 } else {
+                    (self.at, self.pos) = (at, pos);
                     match self.find_key(table)? {
                         Found::Field(index) => {
                             self.memory.next[slot] = index as u8;
+                            at = self.at;
                             index
                         }
                         Found::Unknown(key) => {
@@ -59,6 +105,7 @@ impl Machine<'_> {
                             if self.after_member()? {
                                 break;
                             }
+                            (at, pos) = (self.at, self.pos);
                             continue;
                         }
                     }
@@ -66,12 +113,15 @@ impl Machine<'_> {
                 let field = &table.fields[index];
                 let bit = 1_u64 << (field.bit & 63);
                 if self.careful {
+                    self.at = after_space(input, at);
+                    self.pos = pos;
                     if let Some(name) = self.superseded(table, index, seen & bit != 0) {
                         self.close_flat(&mut flat)?;
                         self.carry(&Key::Named(name))?;
                         if self.after_member()? {
                             break;
                         }
+                        (at, pos) = (self.at, self.pos);
                         continue;
                     }
                 } else if seen & bit != 0 {
@@ -80,25 +130,38 @@ impl Machine<'_> {
                 seen |= bit;
                 slot = table.base + 1 + index;
                 if flat.number != field.flat {
+                    (self.at, self.pos) = (at, pos);
                     self.switch_flat(&mut flat, table, field.flat)?;
+                    pos = self.pos;
                 }
-                let (value_at, value_pos) = (self.at, self.pos);
-                let fits = self.value(field, slot)?;
-                if !fits || self.inexact {
-                    if !fits {
-                        self.pos = value_pos;
-                        unfit |= bit;
+                if let Some(ends) = self.plain_value(field, slot, at, pos) {
+                    (at, pos) = ends;
+                } else {
+                    self.at = after_space(input, at);
+                    self.pos = pos;
+                    let (value_at, value_pos) = (self.at, self.pos);
+                    let fits = self.value(field, slot)?;
+                    if !fits || self.inexact {
+                        if !fits {
+                            self.pos = value_pos;
+                            unfit |= bit;
+                        }
+                        self.inexact = false;
+                        self.close_flat(&mut flat)?;
+                        self.at = value_at;
+                        self.carry(&Key::Static(field.name))?;
                     }
-                    self.inexact = false;
-                    self.close_flat(&mut flat)?;
-                    self.at = value_at;
-                    self.carry(&Key::Static(field.name))?;
+                    (at, pos) = (self.at, self.pos);
                 }
                 // One look for what nearly always follows.
-                if self.byte() == b',' && self.byte_at(self.at + 1) == b'"' {
-                    self.at += 1;
-                } else if self.after_member()? {
-                    break;
+                if let Some([b',', b'"', ..]) = input.get(at..) {
+                    at += 1;
+                } else {
+                    (self.at, self.pos) = (at, pos);
+                    if self.after_member()? {
+                        break;
+                    }
+                    at = self.at;
                 }
             }
         }
@@ -129,43 +192,115 @@ impl Machine<'_> {
         }
     }
 
-    /// Whether the text at the position is exactly this field's key and colon; steps over it.
+    /// The field whose plain key, with its colon right behind it, stands at `at`, and where the
+    /// colon ends. Nothing when there is no such field or the key needs a closer look.
     #[inline(always)]
-    fn is_key(&mut self, table: &'static Table, index: usize) -> bool {
-        let Some(field) = table.fields.get(index) else { return false };
+    fn find_plain(&self, at: usize, table: &'static Table) -> Option<(usize, usize)> {
         let input = self.input;
-        let same = match input.get(self.at..).and_then(|rest| rest.first_chunk::<32>()) {
-            Some(chunk) => {
-                let word = |index: usize| {
-                    let mut bytes = [0; 8];
-                    bytes.copy_from_slice(&chunk[index * 8..index * 8 + 8]);
-                    u64::from_le_bytes(bytes)
-                };
-                let low = (word(0) ^ field.key[0]) & field.mask[0]
-                    | (word(1) ^ field.key[1]) & field.mask[1];
-                let high = if field.key_len > 16 {
-                    (word(2) ^ field.key[2]) & field.mask[2]
-                        | (word(3) ^ field.key[3]) & field.mask[3]
-                } else {
-                    0
-                };
-                low | high == 0
+        let start = at + 1;
+        let mut len = 0;
+        loop {
+            let bits = quote_bits(load16(input, start + len));
+            if bits != 0 {
+                len += bits.trailing_zeros() as usize;
+                break;
             }
-            None => self.is_key_at_end(field),
-        };
-        if !same || field.key_len == 0 {
-            return false;
+            len += 16;
+            if len > KEY_BYTES_MAX {
+                return None;
+            }
         }
-        self.at += usize::from(field.key_len);
-        self.space();
-        true
+        if self.salvage {
+            return None;
+        }
+        let index = table.expect(load8(input, start), len, || load8(input, start + len - 8));
+        key_end(input, at, table.fields.get(index)).map(|end| (index, end))
     }
 
-    #[cold]
-    fn is_key_at_end(&self, field: &Field) -> bool {
-        (0..4).all(|index| {
-            (load8(self.input, self.at + index * 8) ^ field.key[index]) & field.mask[index] == 0
-        })
+    /// Converts a value that needs no look: short text, a number of few digits, a flag. Gives where
+    /// it ends in input and output; nothing when the value is another, with nothing written.
+    #[inline(always)]
+    fn plain_value(
+        &mut self,
+        field: &'static Field,
+        slot: usize,
+        at: usize,
+        pos: usize,
+    ) -> Option<(usize, usize)> {
+        let first = *self.input.get(at)?;
+        let tag = match field.kind {
+            Kind::Text if first == b'"' => field.tag(),
+            Kind::Double if first != b'"' => field.tag(),
+            Kind::Choice => {
+                let choice = &CHOICES[usize::from(field.sub)];
+                let tag = if first == b'"' { choice.text } else { choice.number };
+                if tag.1 == 0 {
+                    return None;
+                }
+                tag
+            }
+            Kind::Bool => return self.plain_flag(field.tag(), at, pos),
+            _ => return None,
+        };
+        if first == b'"' {
+            return self.plain_text(field, tag, slot, at, pos);
+        }
+        let (value, end) = plain_number(self.input, at)?;
+        let room = room32(self.out, pos)?;
+        room[..4].copy_from_slice(&tag.0.to_le_bytes());
+        let len = usize::from(tag.1 & 7);
+        room[len..len + 8].copy_from_slice(&value.to_bits().to_le_bytes());
+        if field.rule != 0 {
+            self.check_number(field, value, at);
+        }
+        Some((end, pos + len + 8))
+    }
+
+    #[inline(always)]
+    fn plain_text(
+        &mut self,
+        field: &'static Field,
+        tag: Tag,
+        slot: usize,
+        at: usize,
+        pos: usize,
+    ) -> Option<(usize, usize)> {
+        if self.salvage || self.memory.reserve[slot] != 1 {
+            return None;
+        }
+        let chunk = *self.input.get(at + 1..)?.first_chunk::<16>()?;
+        let bits = special_bits(chunk);
+        let len = bits.trailing_zeros() as usize;
+        if bits == 0 || chunk[len & 15] != b'"' {
+            return None;
+        }
+        let room = room32(self.out, pos)?;
+        room[..4].copy_from_slice(&tag.0.to_le_bytes());
+        let before = usize::from(tag.1 & 7) + 1;
+        room[before - 1] = len as u8;
+        room[before..before + 16].copy_from_slice(&chunk);
+        let start = pos + before;
+        if field.rule != 0 {
+            self.check_text(field, start..start + len, at, slot);
+        }
+        Some((at + len + 2, start + len))
+    }
+
+    #[inline(always)]
+    fn plain_flag(&mut self, tag: Tag, at: usize, pos: usize) -> Option<(usize, usize)> {
+        let word = load8(self.input, at);
+        let (value, end) = if word as u32 == u32::from_le_bytes(*b"true") {
+            (true, at + 4)
+        } else if word & 0xFF_FFFF_FFFF == u64::from_le_bytes(*b"false\0\0\0") {
+            (false, at + 5)
+        } else {
+            return None;
+        };
+        let room = room32(self.out, pos)?;
+        room[..4].copy_from_slice(&tag.0.to_le_bytes());
+        let len = usize::from(tag.1 & 7);
+        room[len] = u8::from(value);
+        Some((end, pos + len + 1))
     }
 
     /// Reads a key that was not the predicted one, its colon and the space around it.
@@ -308,7 +443,7 @@ impl Machine<'_> {
 
     /// Converts the value at the position; false when the field can't hold it. What was written
     /// then is the caller's to take back.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn value(&mut self, field: &'static Field, slot: usize) -> Outcome<bool> {
         match field.kind {
             Kind::Double => {

@@ -101,6 +101,23 @@ impl Table {
     }
 }
 
+impl Table {
+    /// The index that a key of this table has whose first eight bytes (and what follows a shorter
+    /// key), length and, when it is that long, last eight bytes are these. For any other key it is
+    /// some index or none.
+    #[inline(always)]
+    pub(super) fn expect(&self, first: u64, len: usize, last: impl FnOnce() -> u64) -> usize {
+        let folded = if len >= 8 {
+            key_hash::fold(first, last(), len)
+        } else {
+            let word = first & ((1 << (8 * len)) - 1);
+            key_hash::fold(word, word, len)
+        };
+        let bucket = key_hash::bucket(folded, self.multiplier, self.shift);
+        usize::from(self.buckets.get(bucket).copied().unwrap_or(u8::MAX))
+    }
+}
+
 #[inline(always)]
 fn bucket(key: &[u8], multiplier: u64, shift: u32) -> usize {
     let folded = if key.len() >= 8 {
