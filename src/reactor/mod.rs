@@ -6,7 +6,7 @@
 //! 1. poll: sleep until a socket is ready or the next deadline
 //! 2. accept what waits, up to the cap
 //! 3. read what is ready, hand it to the service, send the answer (before the wake of readers;
-//!    what is of high priority was committed and its readers woken before its answer)
+//!    what is of high priority, and what came alone, is committed and its readers woken before)
 //! 4. resume suspended bodies, within the turn's budget
 //! 5. timers
 //! 6. send what 4 and 5 have queued
@@ -338,13 +338,24 @@ impl<L: EventLog> Reactor<L> {
     /// turn. Answering before the next socket is read lets all of them share one warm buffer.
     fn read(&mut self, now: Now) {
         let mut reading = std::mem::replace(&mut self.ready, std::mem::take(&mut self.spare));
+        let is_lone = reading.len() == 1;
         for &id in &reading {
             if self.read_once(id, now) {
+                // Nobody else has anything: readers are woken before the sender is answered, which spares the poll
+                // that would find nothing. They gain some 25 µs, and the sender waits about 10 longer.
+                if is_lone && !self.has_more(id) && !self.service.has_work() {
+                    self.service.idle(now);
+                }
                 self.flush(now);
             }
         }
         reading.clear();
         self.spare = reading;
+    }
+
+    /// Whether the kernel may hold more bytes of this connection.
+    fn has_more(&self, id: ConnId) -> bool {
+        matches!(self.sockets.get(id.slot()), Some(Some(socket)) if socket.readable)
     }
 
     /// False when there was nothing to read or nobody to read for.

@@ -14,7 +14,7 @@ pub mod endpoints;
 mod hints;
 mod port_holder;
 mod settings;
-mod shm_log;
+pub mod shm_log;
 
 use std::io;
 use std::path::Path;

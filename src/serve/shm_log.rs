@@ -9,7 +9,7 @@ use jimbot_core::time::Now;
 use jimbot_shm::{Counters, LogOptions, LogWriter, OpenError};
 
 /// A log in a directory, with the counters beside it.
-pub(super) struct ShmLog {
+pub struct ShmLog {
     writer: LogWriter,
     counters: Counters,
 }
@@ -19,7 +19,7 @@ impl ShmLog {
     ///
     /// # Errors
     /// As [`LogWriter::open`] says.
-    pub(super) fn open(directory: &Path, options: &LogOptions) -> Result<Self, OpenError> {
+    pub fn open(directory: &Path, options: &LogOptions) -> Result<Self, OpenError> {
         let writer = LogWriter::open(directory, options)?;
         let names = metrics::cell_names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -28,7 +28,7 @@ impl ShmLog {
     }
 
     /// The log itself, for what only the shell asks.
-    pub(super) fn writer(&self) -> &LogWriter {
+    pub fn writer(&self) -> &LogWriter {
         &self.writer
     }
 }

@@ -65,6 +65,11 @@ pub const REFUSALS_LISTED_MAX: usize = 100;
 /// Bytes of a field path or reason in an answer, so that a refusal never echoes a body back.
 pub const REFUSAL_TEXT_MAX: usize = 256;
 
+/// Request heads that are recognised by their bytes: the kinds of client at work at once are few.
+pub const KNOWN_HEADS: usize = 16;
+/// Bytes of the longest head that is recognised so; the mod's have about 180.
+pub const KNOWN_HEAD_BYTES_MAX: usize = 1024;
+
 // Connections -------------------------------------------------------------------------------------------------------
 
 /// Open connections (*default* of `--max-connections`): ten thousand games and idle sockets with room to spare.

@@ -20,9 +20,9 @@ const CONTEXT: Context<'static> = Context {
     lenient: false,
     event_bytes_max: 1 << 20,
     nesting_max: 64,
-    path: "",
-    content_type: "",
-    user_agent: "",
+    path: b"",
+    content_type: b"",
+    user_agent: b"",
 };
 
 fn vectors() -> PathBuf {

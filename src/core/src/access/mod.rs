@@ -117,6 +117,11 @@ impl Access {
         }
     }
 
+    /// Whether requests of this peer need the token.
+    pub fn asks_for_token(&self, peer: Peer) -> bool {
+        self.token.is_some() && !self.trusts(peer)
+    }
+
     /// Refuses what may not come in.
     ///
     /// # Errors
@@ -142,7 +147,7 @@ impl Access {
             return Err(FOREIGN_HOST);
         }
         match &self.token {
-            Some(token) if !self.trusts(peer) => match request.field(Field::Authorization) {
+            Some(token) if self.asks_for_token(peer) => match request.field(Field::Authorization) {
                 None => Err(NEEDS_TOKEN),
                 Some(credentials) if token.matches(credentials) => Ok(()),
                 Some(_) => Err(WRONG_TOKEN),

@@ -1,7 +1,8 @@
 //! When the open batch becomes visible.
 //!
-//! In *adaptive* mode the reactor never sleeps over an open batch: a poll that finds nothing to do commits, so a lone
-//! event is visible at once, and batches grow only while sockets stay ready. In *window* mode a batch stays open for the
+//! In *adaptive* mode the reactor never sleeps over an open batch: a poll that finds nothing to do commits, and so
+//! does a turn in which one socket alone had something; a lone event is visible at once, and batches grow only while
+//! sockets stay ready. In *window* mode a batch stays open for the
 //! window. In both the window is the bound on waiting, and the batch is committed 10 ms before its end; what must not
 //! wait is committed before it is answered; and a batch without room is committed at once. No reader's state enters.
 

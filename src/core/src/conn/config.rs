@@ -2,6 +2,7 @@
 
 use super::{BufferPool, Tally};
 use crate::access::Access;
+use crate::http::KnownHeads;
 use crate::limits;
 use crate::ws::WsConfig;
 use std::net::IpAddr;
@@ -81,12 +82,15 @@ pub struct Shared {
     pub pool: BufferPool,
     /// What was counted.
     pub tally: Tally,
+    /// Request heads judged before.
+    pub(crate) known_heads: KnownHeads,
 }
 
 impl Shared {
     /// What a service's connections share.
     pub fn new(config: ConnConfig, access: Access) -> Shared {
         let pool = BufferPool::new(config.buffer_bytes);
-        Shared { config, access, pool, tally: Tally::default() }
+        let known_heads = KnownHeads::default();
+        Shared { config, access, pool, tally: Tally::default(), known_heads }
     }
 }

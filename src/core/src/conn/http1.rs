@@ -42,7 +42,13 @@ impl Connection {
         if bytes == b"\r" && !self.peer_closed {
             return false;
         }
-        match scan.advance(bytes) {
+        if scan.is_new() && self.take_known_head(shared, now_ns) {
+            return true;
+        }
+        let Phase::Head { scan, .. } = &mut self.phase else {
+            unreachable!("only a known head changes the phase")
+        };
+        match scan.advance(self.receive.bytes()) {
             Scanned::Partial if self.peer_closed => {
                 shared.tally.add(Counted::ClosedTruncated);
                 self.end(Phase::Finish, now_ns);
@@ -51,6 +57,25 @@ impl Connection {
             Scanned::Bad(fault) => self.answer_headless(shared, fault, now_ns),
             Scanned::Complete(length) => self.take_head(shared, length, now_ns),
         }
+        true
+    }
+
+    /// Takes a head that was judged before, if one begins what was received.
+    fn take_known_head(&mut self, shared: &mut Shared, now_ns: u64) -> bool {
+        // Where a token is asked for, it is compared in constant time and nowhere else.
+        if shared.access.asks_for_token(self.peer) {
+            return false;
+        }
+        let bytes = self.receive.bytes();
+        let Some(found) = shared.known_heads.recognise(self.known_hint, bytes) else {
+            return false;
+        };
+        self.head = *found.head;
+        self.head.framing = found.framing;
+        self.lenient = found.lenient;
+        self.known_hint = found.name.place;
+        self.known = Some(found.name);
+        self.begin_body(shared, now_ns);
         true
     }
 
@@ -69,6 +94,10 @@ impl Connection {
             (Ok(()), None) if head.upgrade => ws::validate(&head, bytes),
             (Ok(()), None) => Ok(()),
         };
+        self.known = None;
+        if verdict.is_ok() && !head.upgrade && !shared.access.asks_for_token(self.peer) {
+            self.known = shared.known_heads.remember(bytes, &head, lenient);
+        }
         self.head = head;
         self.lenient = lenient;
         if let Err(fault) = verdict {
@@ -80,15 +109,21 @@ impl Connection {
             self.phase_ns = now_ns;
             return;
         }
-        let past_limit = if lenient { PastLimit::Drop } else { PastLimit::Refuse };
-        match BodyReader::new(head.framing, shared.config.max_body_bytes, past_limit) {
+        self.begin_body(shared, now_ns);
+    }
+
+    /// Goes on behind a head that was accepted.
+    fn begin_body(&mut self, shared: &mut Shared, now_ns: u64) {
+        let length = self.head.length;
+        let past_limit = if self.lenient { PastLimit::Drop } else { PastLimit::Refuse };
+        match BodyReader::new(self.head.framing, shared.config.max_body_bytes, past_limit) {
             Err(error) => self.answer_fault(shared, error.0, now_ns),
-            Ok(_) if head.framing == Framing::None => {
+            Ok(_) if self.head.framing == Framing::None => {
                 shared.tally.add(Counted::Requests);
                 self.phase = Phase::InHand { body: 0, total: 0, after: length };
             }
             Ok(reader) => {
-                if head.expects_continue && self.receive.len() == length {
+                if self.head.expects_continue && self.receive.len() == length {
                     shared.tally.add(Counted::Continues);
                     self.output.write(&mut shared.pool, now_ns, |out, _| write_continue(out));
                 }

@@ -39,7 +39,7 @@ pub use pool::BufferPool;
 pub use tally::{Counted, Tally};
 pub use timers::ConnTimer;
 
-use crate::http::{BodyReader, Head, HeadScan, Prepared, Refusal, Request, Response};
+use crate::http::{BodyReader, Head, HeadScan, KnownHead, Prepared, Refusal, Request, Response};
 use crate::limits;
 use crate::ws::{CloseCode, Machine};
 use buffers::{Output, Receive};
@@ -108,6 +108,10 @@ pub struct Connection {
     head: Head,
     /// Content of the request in hand is never answered with 4xx.
     lenient: bool,
+    /// The head's name, if it is a known one.
+    known: Option<KnownHead>,
+    /// Where the last known head was.
+    known_hint: u8,
     /// The message of the WebSocket is in hand.
     message_in_hand: bool,
     peer_closed: bool,
@@ -134,6 +138,8 @@ impl Connection {
             output: Output::default(),
             head: Head::EMPTY,
             lenient: false,
+            known: None,
+            known_hint: 0,
             message_in_hand: false,
             peer_closed: false,
             draining: false,
@@ -245,6 +251,12 @@ impl Connection {
             "a request is in hand"
         );
         Request::new(&self.head, &self.receive.bytes()[..self.head.length], self.lenient)
+    }
+
+    /// The name of the head in hand, if its very bytes may come again: whatever was found out from them holds for all
+    /// requests whose head has this name.
+    pub fn known_head(&self) -> Option<KnownHead> {
+        self.known
     }
 
     /// The body of the request in hand, or the content of the message in hand; empty when there is none.

@@ -59,6 +59,14 @@ impl Connection {
     /// here again and arm it anew if the deadline has moved.
     pub fn deadline(&self, shared: &Shared) -> Option<(ConnTimer, u64)> {
         let config = &shared.config;
+        // By far the most common: nothing is under way.
+        if let Phase::Head { .. } = &self.phase
+            && self.receive.is_empty()
+            && self.output.is_empty()
+            && self.starved_ns.is_none()
+        {
+            return Some((ConnTimer::Idle, self.phase_ns.saturating_add(config.idle_ns)));
+        }
         let since_phase =
             |timer, wait_ns: u64| Some((timer, self.phase_ns.saturating_add(wait_ns)));
         let phase = match &self.phase {

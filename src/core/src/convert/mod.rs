@@ -107,12 +107,13 @@ pub struct Context<'a> {
     pub event_bytes_max: usize,
     /// Levels of nesting; [`limits::NESTING_MAX`].
     pub nesting_max: u32,
-    /// Where the body was sent, for the events that carry unreadable ones; may be empty.
-    pub path: &'a str,
+    /// Where the body was sent, for the events that carry unreadable ones; may be empty. Bytes, as they came: they are
+    /// looked at only for such events.
+    pub path: &'a [u8],
     /// Its content type, likewise.
-    pub content_type: &'a str,
+    pub content_type: &'a [u8],
     /// Who sent it, likewise.
-    pub user_agent: &'a str,
+    pub user_agent: &'a [u8],
 }
 
 impl Default for Context<'_> {
@@ -126,9 +127,9 @@ impl Default for Context<'_> {
             lenient: false,
             event_bytes_max: limits::BATCH_BYTES as usize,
             nesting_max: limits::NESTING_MAX as u32,
-            path: "",
-            content_type: "",
-            user_agent: "",
+            path: b"",
+            content_type: b"",
+            user_agent: b"",
         }
     }
 }

@@ -81,9 +81,9 @@ impl Converter {
         machine.put_words(TAG_ERROR, &what.error)?;
         machine.put_varint(TAG_LENGTH, what.length)?;
         machine.put_varint(TAG_OFFSET, what.raw.start as u64)?;
-        machine.put_words(TAG_PATH, context.path)?;
-        machine.put_words(TAG_CONTENT_TYPE, context.content_type)?;
-        machine.put_words(TAG_USER_AGENT, context.user_agent)?;
+        machine.put_words(TAG_PATH, &String::from_utf8_lossy(context.path))?;
+        machine.put_words(TAG_CONTENT_TYPE, &String::from_utf8_lossy(context.content_type))?;
+        machine.put_words(TAG_USER_AGENT, &String::from_utf8_lossy(context.user_agent))?;
         machine.put_varint(TAG_EVENTS_KEPT, u64::from(what.events_kept))?;
         machine.close(open)?;
         machine.facts.kind = kind_of(number);

@@ -13,6 +13,16 @@ pub(crate) enum Framing {
     Chunked,
 }
 
+impl Framing {
+    /// Of a head with this `Content-Length`.
+    pub(super) const fn of_length(length: u64) -> Framing {
+        match length {
+            0 => Framing::None,
+            length => Framing::Fixed(length),
+        }
+    }
+}
+
 /// Gathers the length headers of one head.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Lengths {
@@ -95,8 +105,7 @@ impl Lengths {
             (Some(_), true) => Err(BOTH),
             (None, true) if version_minor == 0 => Err(CHUNKED_IN_1_0),
             (None, true) => Ok(Framing::Chunked),
-            (Some(0), false) => Ok(Framing::None),
-            (Some(length), false) => Ok(Framing::Fixed(length)),
+            (Some(length), false) => Ok(Framing::of_length(length)),
             (None, false) if needs_length => Err(LENGTH_REQUIRED),
             (None, false) => Ok(Framing::None),
         }
@@ -104,7 +113,7 @@ impl Lengths {
 }
 
 /// `1*DIGIT` below 2^63: no sign, no blank, no list, no overflow.
-fn parse_length(value: &[u8]) -> Option<u64> {
+pub(super) fn parse_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return None;
     }

@@ -6,6 +6,7 @@ use super::scan::{HeadScan, Scanned};
 use super::{Fault, Refusal, Request, Status};
 use crate::limits;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 /// A place in the head's bytes.
 #[derive(Clone, Copy, Debug)]
@@ -104,6 +105,8 @@ pub(crate) struct Head {
     authority: Span,
     path: Span,
     query: Span,
+    /// The value of `Content-Length`.
+    length_digits: Span,
     fields: [Span; Field::COUNT],
 }
 
@@ -190,6 +193,7 @@ impl Head {
         authority: Span::NONE,
         path: Span::NONE,
         query: Span::NONE,
+        length_digits: Span::NONE,
         fields: [Span::NONE; Field::COUNT],
     };
 
@@ -232,6 +236,7 @@ impl Head {
                 }
             } else if name.eq_ignore_ascii_case(b"content-length") {
                 lengths.content_length(value)?;
+                head.length_digits = Span::of(bytes, value);
             } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
                 lengths.transfer_encoding(value)?;
             } else if name.eq_ignore_ascii_case(b"connection") {
@@ -312,11 +317,23 @@ impl Head {
         self.fields[field as usize].get(bytes)
     }
 
+    /// Where the value of `Content-Length` stands; empty without one.
+    pub(crate) fn content_length_digits(&self) -> Range<usize> {
+        match self.length_digits {
+            Span { start: u32::MAX, .. } => 0..0,
+            Span { start, length } => start as usize..(start + length) as usize,
+        }
+    }
+
     /// The path; `/` for an address without one.
     pub(crate) fn path<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        ascii(self.path_bytes(bytes))
+    }
+
+    pub(crate) fn path_bytes<'a>(&self, bytes: &'a [u8]) -> &'a [u8] {
         match self.path.get(bytes) {
-            Some(path) if !path.is_empty() => ascii(path),
-            _ => "/",
+            Some(path) if !path.is_empty() => path,
+            _ => b"/",
         }
     }
 

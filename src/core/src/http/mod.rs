@@ -5,6 +5,7 @@
 //! |---|---|
 //! | `scan` | where a head ends, and the line ends and folds that make two parsers disagree |
 //! | `head` | request line and header fields of one complete head |
+//! | `known` | heads that were judged before, so that a client's next one is only compared |
 //! | `framing` | how long the body is, and which heads leave that open to argument |
 //! | `body` | `Content-Length` and chunked bodies, trailers, bodies past the limit |
 //! | `request` | what a service may ask about a request |
@@ -16,6 +17,7 @@
 mod body;
 mod framing;
 mod head;
+mod known;
 mod refusal;
 mod request;
 mod response;
@@ -23,6 +25,7 @@ mod scan;
 mod status;
 
 pub use head::parse_head;
+pub use known::KnownHead;
 pub use refusal::Refusal;
 pub use request::{Method, Request};
 pub use response::{Prepared, Response};
@@ -31,6 +34,7 @@ pub use status::Status;
 pub(crate) use body::{BodyReader, BodyStep, PastLimit};
 pub(crate) use framing::Framing;
 pub(crate) use head::{Field, Head};
+pub(crate) use known::KnownHeads;
 pub(crate) use refusal::Fault;
 pub(crate) use response::{Persistence, decimal_length, write_continue, write_decimal};
 pub(crate) use scan::{HeadScan, Scanned};

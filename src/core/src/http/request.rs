@@ -142,6 +142,15 @@ impl<'a> Request<'a> {
         self.head.upgrade
     }
 
+    /// Path, `Content-Type` and `User-Agent` as they came, for what needs them only if all goes wrong.
+    pub(crate) fn origin(&self) -> [&'a [u8]; 3] {
+        [
+            self.head.path_bytes(self.bytes),
+            self.field(Field::ContentType).unwrap_or_default(),
+            self.field(Field::UserAgent).unwrap_or_default(),
+        ]
+    }
+
     pub(crate) fn field(&self, field: Field) -> Option<&'a [u8]> {
         self.head.field(self.bytes, field)
     }

@@ -20,7 +20,7 @@ use siphasher::sip::SipHasher13;
 use crate::time::Now;
 
 pub use producers::{Producers, Seen};
-pub use recent::Recent;
+pub use recent::{PrepareMemory, Recent};
 
 /// What makes an event the same as an earlier one.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +47,8 @@ pub struct Numbered {
 /// The memory of what has been stored.
 #[derive(Debug)]
 pub struct Repeats {
-    key: [u8; 16],
+    /// Under the log's key, with nothing hashed yet.
+    hasher: SipHasher13,
     recent: Recent,
     producers: Producers,
 }
@@ -55,29 +56,43 @@ pub struct Repeats {
 impl Repeats {
     /// Remembers `events` (a power of two, at most 2^20) with hashes under the log's key.
     #[must_use]
-    pub fn new(key: [u8; 16], events: usize) -> Repeats {
-        Repeats { key, recent: Recent::new(events), producers: Producers::default() }
+    pub fn new(key: [u8; 16], events: usize, prepare: PrepareMemory) -> Repeats {
+        let hasher = SipHasher13::new_with_key(&key);
+        Repeats { hasher, recent: Recent::new(events, prepare), producers: Producers::default() }
     }
 
     /// The hash that stands in the index entry for this identity; never 0.
     #[must_use]
     pub fn hash(&self, identity: &Identity<'_>) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write(identity.event_id);
-        // Lengths keep id and type name apart.
-        hasher.write_u64(identity.event_id.len() as u64);
-        hasher.write_u64(identity.producer_time.to_bits());
-        hasher.write_u16(identity.event_type);
-        hasher.write(identity.type_name);
-        hasher.finish().max(1)
+        /// Length of the id, which keeps id and type name apart, time, type.
+        const FIXED: usize = 8 + 8 + 2;
+        let Identity { event_id, producer_time, event_type, type_name } = *identity;
+        let mut fixed = [0; FIXED];
+        fixed[..8].copy_from_slice(&(event_id.len() as u64).to_le_bytes());
+        fixed[8..16].copy_from_slice(&producer_time.to_bits().to_le_bytes());
+        fixed[16..].copy_from_slice(&event_type.to_le_bytes());
+        // In one piece it costs half of what it does in parts.
+        let mut joined = [0; 64];
+        let length = event_id.len() + FIXED;
+        let hash = if length <= joined.len() && type_name.is_empty() {
+            joined[..event_id.len()].copy_from_slice(event_id);
+            joined[event_id.len()..length].copy_from_slice(&fixed);
+            self.hasher.hash(&joined[..length])
+        } else {
+            self.hash_parts(&[event_id, &fixed, type_name])
+        };
+        hash.max(1)
     }
 
     /// The hash of a producer's id.
     #[must_use]
     pub fn hash_producer(&self, producer: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
-        hasher.write(b"producer");
-        hasher.write(producer);
+        self.hash_parts(&[b"producer", producer])
+    }
+
+    fn hash_parts(&self, parts: &[&[u8]]) -> u64 {
+        let mut hasher = self.hasher;
+        parts.iter().for_each(|part| hasher.write(part));
         hasher.finish()
     }
 
@@ -139,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_same_id_time_and_type_is_a_repeat_and_nothing_less() {
-        let mut repeats = Repeats::new([7; 16], 1024);
+        let mut repeats = Repeats::new([7; 16], 1024, |_| {});
         let stored = identity("a", 1.5, 3);
         let hash = repeats.hash(&stored);
         assert!(!repeats.is_repeat(hash, 1.5, 3, None, NOW));
@@ -154,14 +169,29 @@ mod tests {
     }
 
     #[test]
+    fn the_hash_is_the_same_in_one_piece_and_in_parts() {
+        let repeats = Repeats::new([7; 16], 1024, |_| {});
+        let id = "0123456789abcdef".repeat(8);
+        for length in 0..id.len() {
+            let identity = Identity { event_id: &id.as_bytes()[..length], ..identity("", 2.5, 9) };
+            let mut reference = SipHasher13::new_with_key(&[7; 16]);
+            reference.write(identity.event_id);
+            reference.write_u64(length as u64);
+            reference.write_u64(2.5_f64.to_bits());
+            reference.write_u16(9);
+            assert_eq!(repeats.hash(&identity), reference.finish(), "{length} bytes");
+        }
+    }
+
+    #[test]
     fn zero_and_minus_zero_are_different_times() {
-        let repeats = Repeats::new([7; 16], 1024);
+        let repeats = Repeats::new([7; 16], 1024, |_| {});
         assert_ne!(repeats.hash(&identity("a", 0.0, 1)), repeats.hash(&identity("a", -0.0, 1)));
     }
 
     #[test]
     fn types_the_schema_does_not_know_are_told_apart_by_name() {
-        let repeats = Repeats::new([7; 16], 1024);
+        let repeats = Repeats::new([7; 16], 1024, |_| {});
         let one = Identity { type_name: b"one", ..identity("a", 1.0, 0) };
         let two = Identity { type_name: b"two", ..identity("a", 1.0, 0) };
         assert_ne!(repeats.hash(&one), repeats.hash(&two));
@@ -169,14 +199,14 @@ mod tests {
 
     #[test]
     fn an_event_without_identity_is_never_a_repeat() {
-        let mut repeats = Repeats::new([7; 16], 1024);
+        let mut repeats = Repeats::new([7; 16], 1024, |_| {});
         repeats.remember(0, 1.0, 1, None, NOW.unix_ns);
         assert!(!repeats.is_repeat(0, 1.0, 1, None, NOW));
     }
 
     #[test]
     fn numbered_events_go_by_number_alone() {
-        let mut repeats = Repeats::new([7; 16], 1024);
+        let mut repeats = Repeats::new([7; 16], 1024, |_| {});
         let number = |sequence| Some(Numbered { producer: repeats_producer(), sequence });
         repeats.remember(5, 1.0, 1, number(1), NOW.unix_ns);
         let later = NOW.plus(3600 * SECOND);
@@ -185,6 +215,6 @@ mod tests {
     }
 
     fn repeats_producer() -> u64 {
-        Repeats::new([7; 16], 16).hash_producer(b"mod-1")
+        Repeats::new([7; 16], 16, |_| {}).hash_producer(b"mod-1")
     }
 }

@@ -90,9 +90,9 @@ pub(super) struct Task {
 /// What the connection knows of the body, for events that stand for unreadable ones.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Origin<'a> {
-    pub(super) path: &'a str,
-    pub(super) content_type: &'a str,
-    pub(super) user_agent: &'a str,
+    pub(super) path: &'a [u8],
+    pub(super) content_type: &'a [u8],
+    pub(super) user_agent: &'a [u8],
 }
 
 /// Why reading stopped.
@@ -372,7 +372,7 @@ impl<L: EventLog> Intake<L> {
         };
         if cause.is_some() {
             self.count_session(cause);
-            self.sessions.name_agent(session, origin.user_agent.as_bytes());
+            self.sessions.name_agent(session, origin.user_agent);
         }
         session
     }

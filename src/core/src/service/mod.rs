@@ -8,7 +8,7 @@
 //!  readable ─────── read_space, filled ───▶ parse, convert, store in the open batch, queue the answer
 //!                   work ─────────────────▶ bodies that go on over several turns
 //!                   on_time ──────────────▶ timers: connections, full log, commands, readers
-//!  writable ◀────── output, output_sent       (an answer leaves before the wake; what is urgent was committed before)
+//!  writable ◀────── output, output_sent       (an answer leaves before the wake; what is urgent or came alone was committed before)
 //!                   commit_due / idle ────▶ make the batch visible, wake readers
 //!  sleep until ◀─── next_deadline, has_work, commits_when_idle
 //! ```
@@ -26,6 +26,7 @@ mod full;
 mod intake;
 mod notice;
 mod own_events;
+mod purpose;
 mod rebuild;
 mod requests;
 mod routes;
@@ -52,6 +53,7 @@ use budget::Budget;
 use connections::Conn;
 use full::{FullLog, Stopwatch};
 use intake::Intake;
+use purpose::Purposes;
 use slots::Slots;
 
 pub use config::ServiceConfig;
@@ -79,6 +81,7 @@ pub struct Service<L: EventLog> {
     config: ServiceConfig,
     started: Now,
     shared: Shared,
+    purposes: Purposes,
     intake: Intake<L>,
     mailbox: Mailbox,
     conns: Slots<Conn>,
@@ -106,7 +109,7 @@ impl<L: EventLog> Service<L> {
     #[must_use]
     pub fn new(config: ServiceConfig, log: L, now: Now) -> Service<L> {
         let mut sessions = Sessions::new(log.id_key(), log.generation(), config.sessions);
-        let mut repeats = Repeats::new(log.id_key(), config.repeats_events);
+        let mut repeats = Repeats::new(log.id_key(), config.repeats_events, config.prepare_memory);
         rebuild::rebuild(&log, &mut repeats, &mut sessions, now);
         let batching = Batching::new(config.batching, config.window_ns);
         let mut wheel = Wheel::new(now.mono_ns, limits::TIMER_TICK_NS);
@@ -114,6 +117,7 @@ impl<L: EventLog> Service<L> {
         // Commands of one generation count up from its own number, so that ids differ between runs.
         let mailbox = Mailbox::new(config.command_age_ns, log.generation() << 40 | 1);
         Service {
+            purposes: Purposes::new(),
             shared: Shared::new(config.connections.clone(), config.access.clone()),
             intake: Intake::new(log, batching, sessions, repeats, now),
             config,

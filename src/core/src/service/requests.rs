@@ -8,6 +8,7 @@ use crate::metrics::names::{self, endpoint, transport};
 use crate::service::answers;
 use crate::service::budget::Budget;
 use crate::service::intake::{Cursor, Origin, Progress, Task, Totals};
+use crate::service::purpose::Purpose;
 use crate::service::routes::{self, Content, Route};
 use crate::service::slots::ConnId;
 use crate::service::{NotReady, Service};
@@ -26,22 +27,28 @@ impl<L: EventLog> Service<L> {
     pub(super) fn request(&mut self, id: ConnId, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let request = conn.machine.request();
-        let route = routes::find(request.method(), request.path());
+        let purpose = self.purposes.of(conn.machine.known_head(), || Purpose::of(&request));
+        let route = purpose.route;
         let label = route.map_or(endpoint::OTHER, Route::label);
         names::HTTP_REQUESTS.add(self.intake.log.counters(), label, 1);
         match route {
-            Err(refusal) => self.refuse(id, &refusal, now),
-            Ok(Route::WebSocketOnly) => self.refuse(id, &Refusal::upgrade_required(), now),
-            Ok(Route::Events) => self.begin_body(id, BodyForm::Events, now),
-            Ok(Route::Batch) => self.begin_body(id, BodyForm::Batch, now),
-            Ok(Route::Commands) => self.post_command(id, now),
-            Ok(Route::Poll) => self.poll(id, now),
-            Ok(Route::Health) => {
+            // Found again, for its words.
+            None => {
+                if let Err(refusal) = routes::find(request.method(), request.path()) {
+                    self.refuse(id, &refusal, now);
+                }
+            }
+            Some(Route::WebSocketOnly) => self.refuse(id, &Refusal::upgrade_required(), now),
+            Some(Route::Events) => self.begin_body(id, BodyForm::Events, purpose.content, now),
+            Some(Route::Batch) => self.begin_body(id, BodyForm::Batch, purpose.content, now),
+            Some(Route::Commands) => self.post_command(id, now),
+            Some(Route::Poll) => self.poll(id, now),
+            Some(Route::Health) => {
                 let text = self.health(now);
                 self.respond(id, &Response::json(text.as_bytes()), now);
             }
-            Ok(Route::Alive) => self.respond(id, &Response::text(b"ok\n"), now),
-            Ok(Route::Ready) => {
+            Some(Route::Alive) => self.respond(id, &Response::text(b"ok\n"), now),
+            Some(Route::Ready) => {
                 let (status, text): (_, &[u8]) = match self.ready() {
                     Ok(()) => (Status::OK, b"ready\n"),
                     Err(NotReady::Draining) => (Status::SERVICE_UNAVAILABLE, b"draining\n"),
@@ -50,23 +57,23 @@ impl<L: EventLog> Service<L> {
                 };
                 self.respond(id, &Response::new(status, "text/plain", text), now);
             }
-            Ok(Route::Metrics) => {
+            Some(Route::Metrics) => {
                 let text = self.metrics(now);
                 const TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
                 self.respond(id, &Response::new(Status::OK, TYPE, text.as_bytes()), now);
             }
-            Ok(Route::Readers) => {
+            Some(Route::Readers) => {
                 let text = self.readers();
                 self.respond(id, &Response::json(text.as_bytes()), now);
             }
         }
     }
 
-    fn begin_body(&mut self, id: ConnId, form: BodyForm, now: Now) {
+    fn begin_body(&mut self, id: ConnId, form: BodyForm, content: Content, now: Now) {
         let Some(conn) = self.conns.get_mut(id) else { return };
         let request = conn.machine.request();
         let is_lenient = request.lenient();
-        let cursor = match routes::content(request.media_type()) {
+        let cursor = match content {
             Content::Protobuf => Cursor::binary(),
             Content::Other if !is_lenient => {
                 self.refuse(id, &UNSUPPORTED, now);
@@ -134,14 +141,10 @@ impl<L: EventLog> Service<L> {
         let Some(conn) = self.conns.get_mut(id) else { return Progress::Done };
         let Some(task) = &mut conn.task else { return Progress::Done };
         let origin = if conn.is_websocket {
-            Origin { path: "", content_type: "", user_agent: &conn.agent }
+            Origin { path: b"", content_type: b"", user_agent: conn.agent.as_bytes() }
         } else {
-            let request = conn.machine.request();
-            Origin {
-                path: request.path(),
-                content_type: request.content_type(),
-                user_agent: request.user_agent(),
-            }
+            let [path, content_type, user_agent] = conn.machine.request().origin();
+            Origin { path, content_type, user_agent }
         };
         let progress = self.intake.read(task, conn.machine.body(), origin, budget, now);
         if progress == Progress::Suspended && !task.was_deferred {

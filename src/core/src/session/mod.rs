@@ -12,17 +12,17 @@
 //! Two games behind one address and User-Agent cannot be told apart. Game ids that alternate, or clocks that jump back
 //! again and again, show it: the session is then *ambiguous*, its events say so, and clocks no longer split it.
 
+mod hashed;
 mod lru;
 mod record;
 
-use std::collections::HashMap;
 use std::hash::Hasher;
 
 use siphasher::sip::SipHasher13;
 
 use crate::log::{IndexEntry, flags};
 use crate::time::Now;
-use crate::{limits, session::lru::Lru};
+use crate::{limits, session::hashed::HashedMap, session::lru::Lru};
 
 pub use record::{Cause, Clock, Kind, Session};
 
@@ -91,8 +91,8 @@ pub struct Sessions {
     max: usize,
     sessions: Vec<Session>,
     lru: Lru,
-    senders: HashMap<u64, Sender>,
-    by_address: HashMap<u64, u32>,
+    senders: HashedMap<Sender>,
+    by_address: HashedMap<u32>,
     forgotten: u64,
 }
 
@@ -106,8 +106,8 @@ impl Sessions {
             max,
             sessions: Vec::new(),
             lru: Lru::new(),
-            senders: HashMap::new(),
-            by_address: HashMap::new(),
+            senders: HashedMap::default(),
+            by_address: HashedMap::default(),
             forgotten: 0,
         }
     }

@@ -289,6 +289,7 @@ fn start(
     predecessor: Option<Predecessor>,
     options: &LogOptions,
 ) -> LogWriter {
+    log.mapping.prefault();
     let generation = announce(&log, options);
     let committed = log.control().committed.position.load(Ordering::Acquire);
     LogWriter {
