@@ -5,6 +5,7 @@ the log's index carries it as `producer_time`. Obeys `measure.consumer`'s comman
 """
 
 import sys
+import time
 
 import numpy as np
 from jimbot.mcp import Reader
@@ -19,8 +20,9 @@ def main() -> None:
         if not readers:
             readers.append(Reader(sys.argv[1], start="latest"))
         batch = readers[0].read(timeout=0.2)
+        seen_ns = time.monotonic_ns()
         if batch is not None:
-            samples.add((batch.index["producer_time"] * 1e6).astype(np.int64))
+            samples.add((batch.index["producer_time"] * 1e6).astype(np.int64), seen_ns)
         if not samples.active:
             # What comes meanwhile is not for us: a new reader starts at the end again.
             del batch

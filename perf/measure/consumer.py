@@ -48,9 +48,9 @@ class Samples:
         self._loose: list[int] = []
         self._since_ns = 0
 
-    def add(self, sent: np.ndarray[Any, Any]) -> None:
-        """Events that became visible just now."""
-        now = time.monotonic_ns()
+    def add(self, sent: np.ndarray[Any, Any], seen_ns: int | None = None) -> None:
+        """Events that were in hand at `seen_ns`: just now, where telling when they were sent takes no time."""
+        now = time.monotonic_ns() if seen_ns is None else seen_ns
         if len(sent) and sent[0] < self._since_ns:
             sent = sent[sent >= self._since_ns]
         self._parts.append(now - sent)
