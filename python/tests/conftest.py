@@ -6,8 +6,10 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -40,6 +42,11 @@ def cargo_binary(package: str, *, binary: str | None = None) -> str:
 @pytest.fixture(scope="session")
 def logwriter_binary() -> str:
     return cargo_binary("jimbot-logwriter")
+
+
+@pytest.fixture(scope="session")
+def service_binary() -> str:
+    return cargo_binary("jimbot-mcp")
 
 
 @pytest.fixture
@@ -169,3 +176,71 @@ def run_python(script: str, *arguments: object, **options: Any) -> subprocess.Po
         env=environment,
         **options,
     )
+
+
+class Bus:
+    """An Event Bus on a directory of its own, or as ``store`` says; it can be killed and started again."""
+
+    def __init__(self, binary: str, directory: Path, *arguments: str, store: str = "embedded", host: str = "127.0.0.1") -> None:
+        self.binary = binary
+        self.arguments = ["--store", store, "--dir", str(directory), *arguments]
+        self.host = host
+        # One port for all its lives, so that clients find it again.
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+        self.url = f"http://{host}:{self.port}"
+        self.process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            [self.binary, "bus", "--listen", f"127.0.0.1:{self.port}", *self.arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("event bus on http"), f"the bus ended with {self.process.wait(30)}"
+
+    def end(self, number: int = signal.SIGKILL) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+        return code
+
+    def restart(self) -> None:
+        self.end()
+        self.start()
+
+
+@pytest.fixture
+def start_bus(service_binary: str, tmp_path: Path) -> Iterator[Callable[..., Bus]]:
+    """Starts buses, each on a directory of its own."""
+    started: list[Bus] = []
+
+    def start(*arguments: str, **options: Any) -> Bus:
+        bus = Bus(service_binary, tmp_path / f"bus-{len(started)}", *arguments, **options)
+        started.append(bus)
+        return bus
+
+    yield start
+    for bus in started:
+        if bus.process is not None and bus.process.poll() is None:
+            bus.end()
+
+
+@pytest.fixture
+def bus(start_bus: Callable[..., Bus]) -> Bus:
+    return start_bus()
+
+
+def wait_until(condition: Callable[[], Any], what: str = "what was to come") -> Any:
+    """Waits for something to be true, and gives it."""
+    deadline = time.monotonic() + 60
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.005)
+    return found

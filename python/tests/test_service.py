@@ -16,17 +16,11 @@ from collections import Counter
 
 import pytest
 
-from conftest import cargo_binary
 from jimbot.mcp import CommandRefused, Reader, send_command
 from jimbot.mcp.endpoints import service_url
 from jimbot.proto.base_pb2 import EventBatch, EventType
 
 LOG_BYTES = 16 << 20
-
-
-@pytest.fixture(scope="session")
-def service_binary():
-    return cargo_binary("jimbot-mcp")
 
 
 class Service:

@@ -8,9 +8,11 @@ import os
 import socket
 import urllib.parse
 from pathlib import Path
+from typing import Any
 
 FILE = "endpoints.json"
 DEFAULT_URL = "http://127.0.0.1:8080"
+DEFAULT_BUS_URL = "http://127.0.0.1:50051"
 
 # A wildcard address is one to bind to; to connect, it is this host.
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "[::]": "[::1]"}
@@ -20,13 +22,27 @@ def service_url(path: str | os.PathLike[str]) -> str:
     """The first address of the service whose shared-memory directory is ``path``, as ``http://HOST:PORT`` or
     ``unix:PATH``; the default one where the directory does not tell."""
     try:
-        address = json.loads((Path(path) / FILE).read_bytes())["listen"][0]
+        address = _told(path)["listen"][0]
     except (OSError, ValueError, LookupError, TypeError):
         return DEFAULT_URL
     if str(address).startswith("unix:"):
         return str(address)
     host, _, port = str(address).rpartition(":")
     return f"http://{_WILDCARDS.get(host, host)}:{port}"
+
+
+def bus_url(path: str | os.PathLike[str]) -> str:
+    """The address of the Event Bus inside the service whose shared-memory directory is ``path``; that of
+    ``jimbot-mcp bus`` where the directory does not tell."""
+    try:
+        url = _told(path)["bus"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return DEFAULT_BUS_URL
+    return url if isinstance(url, str) and url else DEFAULT_BUS_URL
+
+
+def _told(path: str | os.PathLike[str]) -> Any:
+    return json.loads((Path(path) / FILE).read_bytes())
 
 
 def connect(url: str, timeout: float) -> http.client.HTTPConnection:
