@@ -181,14 +181,13 @@ def run_python(script: str, *arguments: object, **options: Any) -> subprocess.Po
 class Bus:
     """An Event Bus on a directory of its own, or as ``store`` says; it can be killed and started again."""
 
-    def __init__(self, binary: str, directory: Path, *arguments: str, store: str = "embedded", host: str = "127.0.0.1") -> None:
+    def __init__(self, binary: str, directory: Path, *arguments: str, store: str = "embedded") -> None:
         self.binary = binary
         self.arguments = ["--store", store, "--dir", str(directory), *arguments]
-        self.host = host
         # One port for all its lives, so that clients find it again.
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
-        self.url = f"http://{host}:{self.port}"
+        self.url = f"http://127.0.0.1:{self.port}"
         self.process: subprocess.Popen[str] | None = None
         self.start()
 

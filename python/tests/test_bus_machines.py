@@ -42,10 +42,11 @@ class Side:
     def refuse(self, positions, delay):
         self.reading.refuse(positions, delay)
 
-    def connect(self, *, start_position=1, resumed=False):
+    def connect(self, *, start_position=1, last_position=100, resumed=False):
         begin = self.reading.begin().start
         said = SubscribeResponse()
         said.subscribed.start_position = start_position
+        said.subscribed.last_position = last_position
         said.subscribed.resumed = resumed
         self.reading.feed(said)
         return begin
@@ -165,7 +166,7 @@ def test_what_a_durable_finished_is_not_handed_out_again_and_acknowledged_again(
     side.reading.disconnected()
     assert side.acked() == []
     begin = side.connect(resumed=True)
-    assert begin.start.HasField("resume") and not begin.reset
+    assert begin.start.position == 1 and not begin.reset
     assert side.acked() == [1, 2, 3, 4, 5]
     side.deliver(*range(1, 8), attempt=1)
     assert side.taken() == [7]  # 6 was in hand, and finished by asking for more
@@ -181,11 +182,28 @@ def test_another_event_at_the_same_position_is_no_copy():
     side.connect(resumed=True)
     side.deliver(1, 2, producer="other")
     assert side.taken() == [1, 2]
+
+
+def test_a_durable_that_the_bus_lost_begins_where_it_began_or_with_all_of_another_store():
+    side = Side(durable="d", start="latest")
+    assert side.connect(start_position=40).start.HasField("latest")
+    side.deliver(40, 41)
+    assert side.taken() == [40, 41]
     side.reading.disconnected()
-    side.connect(resumed=False)  # the durable is new there
-    assert not side.reading.has_speech
-    side.deliver(1)
+    assert side.connect(start_position=40).start.position == 40  # as if it had never been
+    side.deliver(40, 41, 42)
+    assert side.taken() == [42]
+    side.reading.disconnected()
+    with pytest.raises(_reading.StoreReplaced):
+        side.connect(start_position=8, last_position=7)
+    side.reading.disconnected()
+    begin = side.connect(last_position=7)
+    assert begin.start.HasField("earliest") and begin.reset
+    side.deliver(1, producer="other")
     assert side.taken() == [1]
+    side.reading.disconnected()
+    begin = side.connect(resumed=True)
+    assert begin.start.position == 1 and not begin.reset
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):

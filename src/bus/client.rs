@@ -18,7 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::access::Token;
 use super::scan;
@@ -42,8 +42,11 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads the token file, if there is one.
+    /// Checks the URL, and reads the token file if there is one.
     pub fn new(url: String, token_file: Option<&Path>) -> Result<Options, String> {
+        if !["http://", "https://"].iter().any(|scheme| url.starts_with(scheme)) {
+            return Err(format!("--bus is like http://127.0.0.1:50051 or https://…, not `{url}`"));
+        }
         let token = match token_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -76,7 +79,11 @@ impl fmt::Display for ClientError {
                 write!(f, "no bus at {url}: {reason}. `jimbot-mcp bus` starts one")
             }
             ClientError::Status(status) => {
-                write!(f, "the bus says {:?}: {}", status.code(), status.message())
+                write!(f, "the bus says {:?}: {}", status.code(), status.message())?;
+                match status.code() {
+                    Code::Unauthenticated => f.write_str(" (--token-file names a file with it)"),
+                    _ => Ok(()),
+                }
             }
             ClientError::Line(line, reason) => write!(f, "line {line}: {reason}"),
             ClientError::Io(error) => error.fmt(f),
@@ -89,6 +96,26 @@ impl std::error::Error for ClientError {}
 impl From<Status> for ClientError {
     fn from(status: Status) -> ClientError {
         ClientError::Status(status)
+    }
+}
+
+impl ClientError {
+    /// Tells apart what the bus says and that there is none: a status that has a cause was made on this side.
+    fn of_bus_at(self, url: &str) -> ClientError {
+        let ClientError::Status(status) = self else { return self };
+        let mut reasons: Vec<String> = Vec::new();
+        let mut cause = std::error::Error::source(&status);
+        while let Some(error) = cause {
+            let reason = error.to_string();
+            if reasons.last() != Some(&reason) {
+                reasons.push(reason);
+            }
+            cause = error.source();
+        }
+        match reasons.is_empty() {
+            true => ClientError::Status(status),
+            false => ClientError::Connect(url.to_owned(), reasons.join(": ")),
+        }
     }
 }
 
@@ -164,6 +191,14 @@ impl fmt::Display for Published {
 
 /// Publishes events, one line of JSON each.
 pub fn publish_lines(
+    options: &Options,
+    producer: Option<String>,
+    input: impl BufRead,
+) -> Result<Published, ClientError> {
+    publish_all(options, producer, input).map_err(|error| error.of_bus_at(&options.url))
+}
+
+fn publish_all(
     options: &Options,
     producer: Option<String>,
     input: impl BufRead,
@@ -276,7 +311,9 @@ pub fn tail(
     stop: &AtomicBool,
     tell: impl FnMut(&str),
 ) -> Result<(), ClientError> {
-    runtime()?.block_on(tail_async(options, wanted, output, stop, tell))
+    runtime()?
+        .block_on(tail_async(options, wanted, output, stop, tell))
+        .map_err(|error| error.of_bus_at(&options.url))
 }
 
 async fn tail_async(

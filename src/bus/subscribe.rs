@@ -125,6 +125,8 @@ async fn serve(
         out,
         closed: false,
     };
+    // A durable that stands stays, also when the bus dies before anything is acknowledged.
+    subscription.save().await;
     let subscribed =
         Subscribed { start_position: cursor.next, last_position: last.saturating_sub(1), resumed };
     subscription.send(up, Down::Subscribed(subscribed)).await?;

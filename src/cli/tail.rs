@@ -13,6 +13,7 @@ use jimbot_shm::Start;
 use super::ShmDir;
 use super::values::seconds;
 use crate::bus::client;
+use crate::bus::topic::Pattern;
 use crate::tail::{self, Options, TypeFilter};
 
 /// Show events as they come: one line of JSON each.
@@ -67,7 +68,7 @@ pub(super) struct Tail {
     bus: Option<String>,
 
     /// With --bus: only topics that this pattern selects (`game.>`); repeat it for more
-    #[arg(long = "topic", value_name = "PATTERN", requires = "bus")]
+    #[arg(long = "topic", value_name = "PATTERN", requires = "bus", value_parser = pattern)]
     topics: Vec<String>,
 
     /// With --bus: send the bearer token in this file
@@ -77,6 +78,12 @@ pub(super) struct Tail {
     /// Wait this long for a log that is not there yet
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "0")]
     wait: Duration,
+}
+
+fn pattern(text: &str) -> Result<String, String> {
+    Pattern::parse(text)
+        .map(|pattern| pattern.as_str().to_owned())
+        .map_err(|error| error.to_string())
 }
 
 impl Tail {

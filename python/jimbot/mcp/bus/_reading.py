@@ -66,8 +66,10 @@ class Reading:
         self._acks: list[int] = []
         self._nacks: dict[float, list[int]] = {}
         self._credit = 0
-        # Without a durable: where to go on.
+        # Where it began, and the newest event that came.
         self._from = 0
+        self._newest = 0
+        # Without a durable: where to go on.
         self._last: tuple[int, Identity] | None = None
         self._expected: tuple[int, Identity] | None = None
         self._replaced = False
@@ -88,12 +90,13 @@ class Reading:
         """The first message of a new connection."""
         start = SubscribeStart()
         start.CopyFrom(self._start)
-        if self._connections and self._durable:
-            # Only the first connection may begin anew.
-            start.reset = False
-            start.start.CopyFrom(StartPosition(resume=StartPosition.Resume()))
-        elif self._replaced:
+        if self._replaced:
+            start.reset = self._durable
             start.start.CopyFrom(StartPosition(earliest=StartPosition.Earliest()))
+        elif self._connections and self._durable:
+            # The bus knows better, unless it lost the durable; and only the first connection may begin anew.
+            start.reset = False
+            start.start.CopyFrom(StartPosition(position=max(1, self._from)))
         elif self._connections:
             self._expected = self._last
             start.start.CopyFrom(StartPosition(position=self._last[0] if self._last else self._from))
@@ -109,6 +112,7 @@ class Reading:
         if kind == "delivery":
             self._delivered(response)
         elif kind == "gap":
+            self._newest = max(self._newest, response.gap.last_position)
             first = response.gap.first_position
             if self._expected is not None:
                 first = max(first, self._expected[0] + 1)
@@ -120,15 +124,13 @@ class Reading:
             self._subscribed(response.subscribed)
 
     def _subscribed(self, subscribed: Subscribed) -> None:
-        if self._durable:
-            if self._connections and subscribed.resumed:
+        if self._connections and not self._replaced:
+            if self._durable:
+                if not subscribed.resumed and subscribed.last_position < self._newest:
+                    self._start_over()
                 # The bus may have ended before it heard, or noted, these.
                 self._acks = list(self._settled)
-            elif self._connections:
-                self._settled.clear()
-                self._acks.clear()
-        elif self._connections and not self._replaced:
-            if subscribed.start_position < (self._last[0] if self._last else self._from):
+            elif subscribed.start_position < (self._last[0] if self._last else self._from):
                 self._start_over()
         else:
             self._from = subscribed.start_position
@@ -152,12 +154,14 @@ class Reading:
             self._expected = None
         if not positions:
             return
+        self._newest = max(self._newest, positions[-1])
         if not self._durable:
             self._last = (positions[-1], identity(events[-1]))
         self._inbox.append(Delivery(events, positions, delivery.attempt, self._settling))
 
     def _start_over(self) -> None:
         self._last = self._expected = None
+        self._newest = 0
         self._replaced = True
         raise StoreReplaced
 
