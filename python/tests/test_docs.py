@@ -1,4 +1,4 @@
-"""docs/python.md: its programs run, and its table of arguments is the reader's."""
+"""docs/python.md and docs/event-bus.md: their programs run, and what they name is there."""
 
 import inspect
 import os
@@ -8,13 +8,16 @@ import shlex
 from conftest import REPOSITORY
 
 from jimbot import mcp
+from jimbot.mcp import bus as bus_package
 from jimbot.mcp import Reader, client, server
+from jimbot.mcp.bus import EventBusClient
 
 PAGE = (REPOSITORY / "docs" / "python.md").read_text()
+BUS_PAGE = (REPOSITORY / "docs" / "event-bus.md").read_text()
 
 
-def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+def blocks(language, page=PAGE):
+    return re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL)
 
 
 def test_the_first_example_runs(writer, shm_dir, capsys):
@@ -51,3 +54,23 @@ def test_every_name_that_the_page_uses_is_there():
         assert name in known or name.isupper(), name
     for path in re.findall(r"`((?:python|examples|scripts|docs)/[\w./-]+)`", PAGE):
         assert os.path.exists(REPOSITORY / path), path
+
+
+def test_the_examples_of_the_bus_run(bus, capsys):
+    def run(example):
+        example = example.replace("http://127.0.0.1:50051", bus.url).replace("timeout=5", "timeout=0.5")
+        exec(compile(example, "docs/event-bus.md", "exec"), {})
+        return capsys.readouterr().out
+
+    for_threads, for_asyncio = blocks("python", BUS_PAGE)
+    assert run(for_threads) == "1 mine\n2\n3\n4\n"
+    assert run(for_asyncio) == "1\n"
+
+
+def test_every_name_of_the_bus_that_the_page_uses_is_there():
+    section = BUS_PAGE.partition("## From Python")[2].partition("\n## ")[0]
+    for name in re.findall(r"`([A-Z]\w+)`", section):
+        assert name in bus_package.__all__ or name.isupper(), name
+    named = {*inspect.signature(EventBusClient).parameters, *inspect.signature(EventBusClient.subscribe).parameters}
+    for name in re.findall(r"`(\w+)=", section):
+        assert name in {*named, "delay"}, name

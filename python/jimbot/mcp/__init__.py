@@ -1,6 +1,7 @@
 """The event path between live Balatro games and trainers, seen from Python: read events, send commands.
 
-``Reader`` reads the service's shared-memory log on the same host, ``send_command`` acts on a game.
+``Reader`` reads the service's shared-memory log on the same host, ``send_command`` acts on a game, and
+``jimbot.mcp.bus`` reaches the Event Bus from any host.
 """
 
 from jimbot.mcp._layout import INDEX_DTYPE
