@@ -1,12 +1,12 @@
 """What a client of the bus decides, without a bus: where to go on, what to send again, when to give up."""
 
-from collections import deque
 from datetime import datetime, timezone
 
+import grpc
 import pytest
 
 from jimbot.mcp.bus import BusError, EventsMissed, LogSequence
-from jimbot.mcp.bus import _reading, _requests, _sending
+from jimbot.mcp.bus import _reading, _requests, _sending, errors
 from jimbot.mcp.bus._connection import Patience, address
 from jimbot.mcp.bus._history import PAGE_EVENTS, Look
 from jimbot.proto.base_pb2 import Event, EventBatch, EventType
@@ -379,7 +379,23 @@ def test_where_a_bus_can_be():
 
 
 def test_every_error_is_a_bus_error():
-    from jimbot.mcp.bus import errors
-
     assert all(issubclass(getattr(errors, name), BusError) for name in errors.__all__)
-    assert deque(errors.__all__) == deque(sorted(errors.__all__))
+    assert errors.__all__ == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize(
+    ("code", "details", "transient"),
+    [
+        ("UNAVAILABLE", "Socket closed", True),
+        ("INTERNAL", "Received RST_STREAM with error code 2", True),
+        ("INTERNAL", "Internal error from Core", True),
+        ("INTERNAL", "Exception deserializing response!", False),
+        ("UNKNOWN", "Exception iterating requests!", False),
+        ("INVALID_ARGUMENT", "filter: topics", False),
+        ("UNAUTHENTICATED", "", False),
+    ],
+)
+def test_what_may_succeed_later(code, details, transient):
+    error = grpc.aio.AioRpcError(grpc.StatusCode[code], grpc.aio.Metadata(), grpc.aio.Metadata(), details)
+    assert errors.is_transient(error) is transient
+    assert errors.translated(error, "http://x:1").code == code

@@ -104,6 +104,8 @@ _TRANSIENT = (
     grpc.StatusCode.UNKNOWN,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 )
+# The same with the code INTERNAL: the last two are what grpc.aio says of a write that was under way.
+_BROKEN = ("RST_STREAM", "Internal error from Core", "Failed")
 
 
 def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
@@ -116,7 +118,9 @@ def status_of(error: grpc.RpcError) -> tuple[grpc.StatusCode, str]:
 def is_transient(error: grpc.RpcError) -> bool:
     """Whether the same call may succeed later."""
     code, details = status_of(error)
-    return code in _TRANSIENT or (code is grpc.StatusCode.INTERNAL and "RST_STREAM" in details)
+    if details.startswith("Exception "):  # "Exception deserializing response!": raised on this side
+        return False
+    return code in _TRANSIENT or (code is grpc.StatusCode.INTERNAL and any(sign in details for sign in _BROKEN))
 
 
 def translated(error: grpc.RpcError, url: str) -> BusError:
