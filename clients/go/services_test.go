@@ -18,9 +18,11 @@ import (
 // codec is what a newer grpc has built in; the one that Debian ships knows only the old message interface.
 type codec struct{}
 
-func (codec) Name() string                          { return "proto" }
-func (codec) Marshal(message any) ([]byte, error)   { return proto.Marshal(message.(proto.Message)) }
-func (codec) Unmarshal(data []byte, into any) error { return proto.Unmarshal(data, into.(proto.Message)) }
+func (codec) Name() string                        { return "proto" }
+func (codec) Marshal(message any) ([]byte, error) { return proto.Marshal(message.(proto.Message)) }
+func (codec) Unmarshal(data []byte, into any) error {
+	return proto.Unmarshal(data, into.(proto.Message))
+}
 
 func init() { encoding.RegisterCodec(codec{}) }
 
