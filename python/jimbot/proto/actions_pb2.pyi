@@ -5,6 +5,11 @@ Actions on their way to games: what a learner wants done, and what became of it.
 
 The mod players run today fetches commands as lines of text and answers nothing; `line` of a command says what it gets.
 A game that reports results names the command's id in them.
+
+The service takes commands as JSON, at POST /api/v1/commands, and tells what becomes of each in events of the log and the
+bus: COMMAND_ACCEPTED, COMMAND_DELIVERED, COMMAND_EXPIRED. It does not serve `Actions`: its one hot thread speaks no
+gRPC, and whoever sends commands is on its host or reaches that one port. `Actions` is the same agreement for programs
+that offer commands over gRPC, such as a gateway before several hosts, and for games that report results.
 """
 
 import builtins

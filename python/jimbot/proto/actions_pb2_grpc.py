@@ -6,7 +6,7 @@ from jimbot.proto import actions_pb2 as jimbot_dot_events_dot_v1_dot_actions__pb
 
 
 class ActionsStub(object):
-    """Commands for games.
+    """Commands for games, offered over gRPC by who stands before one or several services.
     """
 
     def __init__(self, channel):
@@ -33,7 +33,7 @@ class ActionsStub(object):
 
 
 class ActionsServicer(object):
-    """Commands for games.
+    """Commands for games, offered over gRPC by who stands before one or several services.
     """
 
     def SendCommand(self, request, context):
@@ -83,7 +83,7 @@ def add_ActionsServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Actions(object):
-    """Commands for games.
+    """Commands for games, offered over gRPC by who stands before one or several services.
     """
 
     @staticmethod

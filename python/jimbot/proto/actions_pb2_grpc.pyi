@@ -5,6 +5,11 @@ Actions on their way to games: what a learner wants done, and what became of it.
 
 The mod players run today fetches commands as lines of text and answers nothing; `line` of a command says what it gets.
 A game that reports results names the command's id in them.
+
+The service takes commands as JSON, at POST /api/v1/commands, and tells what becomes of each in events of the log and the
+bus: COMMAND_ACCEPTED, COMMAND_DELIVERED, COMMAND_EXPIRED. It does not serve `Actions`: its one hot thread speaks no
+gRPC, and whoever sends commands is on its host or reaches that one port. `Actions` is the same agreement for programs
+that offer commands over gRPC, such as a gateway before several hosts, and for games that report results.
 """
 
 import abc
@@ -22,7 +27,7 @@ class _ServicerContext(grpc.ServicerContext, grpc.aio.ServicerContext):  # type:
     ...
 
 class ActionsStub:
-    """Commands for games."""
+    """Commands for games, offered over gRPC by who stands before one or several services."""
 
     def __init__(self, channel: typing.Union[grpc.Channel, grpc.aio.Channel]) -> None: ...
     SendCommand: grpc.UnaryUnaryMultiCallable[
@@ -44,7 +49,7 @@ class ActionsStub:
     """Tells every change of the commands of a session, from now on."""
 
 class ActionsAsyncStub:
-    """Commands for games."""
+    """Commands for games, offered over gRPC by who stands before one or several services."""
 
     SendCommand: grpc.aio.UnaryUnaryMultiCallable[
         jimbot.proto.actions_pb2.SendCommandRequest,
@@ -65,7 +70,7 @@ class ActionsAsyncStub:
     """Tells every change of the commands of a session, from now on."""
 
 class ActionsServicer(metaclass=abc.ABCMeta):
-    """Commands for games."""
+    """Commands for games, offered over gRPC by who stands before one or several services."""
 
     @abc.abstractmethod
     def SendCommand(
