@@ -160,7 +160,7 @@ impl<L: EventLog> Service<L> {
             self.intake.commit(crate::batching::Cause::Urgent, now);
         }
         let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some(task) = conn.task.take() else { return };
+        let Some(task) = &conn.task else { return };
         conn.held_since = None;
         conn.session = task.session;
         let totals = &task.totals;
@@ -186,6 +186,7 @@ impl<L: EventLog> Service<L> {
                 };
                 conn.machine.ack(&mut self.shared, kept, sequence, now.mono_ns);
             }
+            conn.task = None;
             return;
         }
         let is_plain = totals.repeated + totals.refused + totals.unreadable == 0;
@@ -198,6 +199,7 @@ impl<L: EventLog> Service<L> {
             let response = Response::new(status, "application/json", text);
             conn.machine.respond(&mut self.shared, &response, now.mono_ns);
         }
+        conn.task = None;
         self.count_response(status);
     }
 
