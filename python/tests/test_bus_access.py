@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import subprocess
+import urllib.request
 
 import pytest
 import trustme
 
+from conftest import wait_until
 from jimbot.mcp.bus import AsyncEventBusClient, BusUnreachable, EventBusClient, NotAllowed
+from jimbot.mcp.endpoints import service_url
 from jimbot.proto.base_pb2 import Event, EventType
 
 TOKEN = "0123456789abcdef-and-more"
@@ -137,6 +141,32 @@ def test_the_command_line_speaks_tls(tls_bus, certificates, token_file):
         assert (told.returncode, told.stdout) == (1, "") and "certificate" in told.stderr.lower(), told.stderr
     told = jimbot(tls_bus, *(part if part != tls_bus.url else tls_bus.url.replace("https", "http") for part in tail))
     assert (told.returncode, told.stdout) == (1, "") and "no bus at http://" in told.stderr, told.stderr
+
+
+def test_a_service_publishes_over_tls_with_a_token(tls_bus, certificates, token_file, shm_dir, tmp_path):
+    told = open(tmp_path / "told", "w+")
+    service = subprocess.Popen(
+        [tls_bus.binary, "serve", "--listen", "127.0.0.1:0", "--shm-dir", str(shm_dir), "--log-bytes", "8MiB"]
+        + ["--max-batch-bytes", "128KiB", "--bus", tls_bus.url, "--bus-token-file", str(token_file)],
+        env={**os.environ, "XDG_STATE_HOME": str(tmp_path), "SSL_CERT_FILE": str(certificates / "ca.pem")},
+        stdout=told,
+        stderr=told,
+    )
+    try:
+        wait_until((shm_dir / "endpoints.json").exists, "the service")
+        with EventBusClient(tls_bus.url, token_file=token_file, ca_file=certificates / "ca.pem") as client:
+            with client.subscribe("game.>", start="earliest") as subscription:
+                url = service_url(shm_dir) + "/api/v1/events"
+                body = json.dumps({"type": "HAND_PLAYED", "event_id": "from a game", "payload": {}}).encode()
+                with urllib.request.urlopen(urllib.request.Request(url, body, {"Content-Type": "application/json"}), timeout=30):
+                    pass
+                received = subscription.read(60)
+                assert received is not None and received.event.event_id == "from a game"
+    finally:
+        service.terminate()
+        code = service.wait(60)
+        told.close()
+    assert code == 0
 
 
 def test_a_certificate_and_a_key_that_are_none_are_refused_at_start(start_bus, service_binary, certificates, tmp_path):

@@ -57,6 +57,14 @@ pub(super) fn check(config: &ServeConfig) -> Result<(), ConfigError> {
             remedy: "make max_frame_bytes smaller".to_owned(),
         });
     }
+    if config.bus == Bus::None
+        && let Some(path) = &config.bus_token_file
+    {
+        return Err(ConfigError::Together {
+            problem: format!("bus_token_file = {path:?} is the token of a bus, and bus is none"),
+            remedy: "name the bus with --bus, or leave bus_token_file out".to_owned(),
+        });
+    }
     if let Bus::Url(url) = &config.bus
         && url.contains(char::is_whitespace)
     {

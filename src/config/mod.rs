@@ -108,6 +108,8 @@ pub struct ServeConfig {
 
     /// Where batches are published beyond this host.
     pub bus: Bus,
+    /// File with the bearer token of that bus: what an embedded one asks for, and what another's is sent.
+    pub bus_token_file: Option<PathBuf>,
 
     /// Least severe log lines that are written.
     pub log_level: log::LevelFilter,

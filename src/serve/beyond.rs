@@ -4,7 +4,7 @@
 //! forwarder reads the log like everybody else, and what it tells (metrics, readiness) is looked
 //! at once a second.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jimbot_core::log::EventLog;
@@ -13,6 +13,7 @@ use jimbot_core::service::Service;
 use jimbot_core::time::Now;
 
 use super::ServeError;
+use crate::bus::access::Token;
 use crate::config::{Bus, ServeConfig};
 use crate::{bus, forwarder};
 
@@ -34,17 +35,22 @@ impl Beyond {
     /// Starts what the configuration asks for. The log exists by now, its reader is the forwarder.
     pub(super) fn start(config: &ServeConfig) -> Result<Option<Self>, ServeError> {
         let failed = |error: &dyn std::fmt::Display| ServeError(error.to_string());
+        let token = config.bus_token_file.as_deref().map(read_token).transpose()?;
         let (bus, url) = match &config.bus {
             Bus::None => return Ok(None),
             Bus::Embedded => {
-                let handle = bus::start(bus::Config::embedded(bus::server::default_dir()))
+                let embedded = bus::Config::embedded(bus::server::default_dir());
+                let handle = bus::start(bus::Config { token: token.clone(), ..embedded })
                     .map_err(|error| failed(&error))?;
                 let url = handle.url();
                 (Some(handle), url)
             }
             Bus::Url(url) => (None, url.clone()),
         };
-        let settings = forwarder::Config::new(&config.shm_dir, url, spill_dir());
+        let settings = forwarder::Config {
+            token,
+            ..forwarder::Config::new(&config.shm_dir, url, spill_dir())
+        };
         let forwarder = forwarder::start(settings).map_err(|error| failed(&error))?;
         Ok(Some(Self { forwarder, bus, next_look_mono_ns: 0, next_word_mono_ns: 0 }))
     }
@@ -96,6 +102,12 @@ impl Beyond {
             bus.stop();
         }
     }
+}
+
+fn read_token(path: &Path) -> Result<Token, ServeError> {
+    let bad = |reason: String| ServeError(format!("bus_token_file {}: {reason}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+    Token::new(&text).map_err(bad)
 }
 
 /// Where the forwarder keeps what it can't deliver: beside the bus's own directory, on disk.

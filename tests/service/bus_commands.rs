@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Lines, Write};
-use std::process::{Child, ChildStdout, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::sync::Arc;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::support::{ShmDir, jimbot, run, text, wait_for};
+use crate::support::{Service, ShmDir, jimbot, post, run, text, wait_for};
 
 const TOKEN: &str = "0123456789abcdef-and-more";
 
@@ -170,6 +171,55 @@ fn a_durable_goes_on_where_it_stood() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(text(&refused.stderr).contains("`archive` has a subscriber"));
     tail.end();
+}
+
+#[test]
+fn a_service_publishes_to_a_bus_that_asks_for_a_token() {
+    let folder = ShmDir::new();
+    fs::create_dir(folder.path()).unwrap();
+    let token = folder.path().join("token");
+    fs::write(&token, TOKEN).unwrap();
+    let token = token.to_str().unwrap();
+    let home = |command: &mut Command| {
+        command.env("XDG_STATE_HOME", folder.path());
+    };
+    let event = br#"{"type":"HAND_PLAYED","event_id":"from a game","payload":{}}"#;
+    let read = ["--topic", "game.>", "--from-start", "--count", "1", "--token-file", token];
+
+    let bus = Bus::start(&["--token-file", token]);
+    let settings = ["--bus", &bus.url, "--bus-token-file", token];
+    let service = Service::start_command(Arc::new(ShmDir::new()), &settings, home);
+    post(&service.address, "/api/v1/events", "application/json", event);
+    assert_eq!(ids(&bus.tail(&read)), ["from a game"]);
+    service.stop();
+
+    // An embedded bus asks for it.
+    let settings = ["--bus", "embedded", "--bus-token-file", token];
+    let service = Service::start_command(Arc::new(ShmDir::new()), &settings, home);
+    post(&service.address, "/api/v1/events", "application/json", event);
+    let places = fs::read(service.shm_dir().path().join("endpoints.json")).unwrap();
+    let places: Value = serde_json::from_slice(&places).unwrap();
+    let tail = ["tail", "--bus", places["bus"].as_str().expect("there is a bus")];
+    let refused = run(&[&tail[..], &["--count", "1"]].concat());
+    assert!(text(&refused.stderr).contains("Unauthenticated"), "{}", text(&refused.stderr));
+    assert_eq!(ids(&run(&[&tail[..], &read].concat())), ["from a game"]);
+    service.stop();
+
+    for (bus, file, expected) in [
+        ("none", token, "bus is none"),
+        ("embedded", "/nonexistent/token", "bus_token_file /nonexistent/token"),
+    ] {
+        let shm = ShmDir::new();
+        let start = ["serve", "--listen", "127.0.0.1:0", "--shm-dir", shm.text(), "--bus", bus];
+        let refused = run(&[
+            &start[..],
+            &["--log-bytes", "8MiB", "--max-batch-bytes", "128KiB"],
+            &["--bus-token-file", file],
+        ]
+        .concat());
+        assert!(!refused.status.success());
+        assert!(text(&refused.stderr).contains(expected), "{}", text(&refused.stderr));
+    }
 }
 
 #[test]

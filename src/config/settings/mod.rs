@@ -83,6 +83,7 @@ pub(super) fn defaults() -> ServeConfig {
         command_age_seconds: seconds(limits::COMMAND_AGE_NS),
         drain_seconds: seconds(limits::DRAIN_NS),
         bus: Bus::None,
+        bus_token_file: None,
         log_level: log::LevelFilter::Info,
         log_format: LogFormat::Text,
     }

@@ -1,5 +1,7 @@
 //! Settings of threads, the bus and messages.
 
+use std::path::PathBuf;
+
 use super::{Group, Kind, Setting, named, number, one, setting, shown, switch};
 
 pub(super) fn thread() -> Vec<Setting> {
@@ -31,16 +33,31 @@ pub(super) fn thread() -> Vec<Setting> {
 }
 
 pub(super) fn bus() -> Vec<Setting> {
-    vec![setting!(
-        bus,
-        Bus,
-        Text,
-        "BUS",
-        "Publish every batch: `embedded` runs an Event Bus in this process, a URL names another's.",
-        "none, embedded, or a URL that begins with http:// or https://",
-        |texts| named(texts),
-        |value| shown(value)
-    )]
+    vec![
+        setting!(
+            bus,
+            Bus,
+            Text,
+            "BUS",
+            "Publish every batch: `embedded` runs an Event Bus in this process, a URL names another's.",
+            "none, embedded, or a URL that begins with http:// or https://",
+            |texts| named(texts),
+            |value| shown(value)
+        ),
+        setting!(
+            bus_token_file,
+            Bus,
+            Text,
+            "FILE",
+            "File with the bus's bearer token: sent to the bus of a URL, asked of clients by an embedded one.",
+            "the path of a file",
+            |texts| match one(texts) {
+                "" => Err(()),
+                path => Ok(Some(PathBuf::from(path))),
+            },
+            |value| value.iter().map(|path| path.display().to_string()).collect()
+        ),
+    ]
 }
 
 pub(super) fn messages() -> Vec<Setting> {
