@@ -22,7 +22,7 @@ use tonic::{Code, Request, Status};
 
 use super::access::Token;
 use super::scan;
-use super::server::MESSAGE_BYTES_MAX;
+use super::server::{FRAME_BYTES_MAX, MESSAGE_BYTES_MAX};
 use crate::tail::json;
 
 /// Lines that are published together.
@@ -144,6 +144,7 @@ pub fn endpoint(options: &Options) -> Result<Endpoint, ClientError> {
         .http2_keep_alive_interval(Duration::from_secs(20))
         .keep_alive_timeout(Duration::from_secs(10))
         .tcp_nodelay(true)
+        .max_frame_size(FRAME_BYTES_MAX)
         .initial_stream_window_size(MESSAGE_BYTES_MAX as u32)
         .initial_connection_window_size(2 * MESSAGE_BYTES_MAX as u32);
     if !options.url.starts_with("https:") {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use bytes::Bytes;
 use jimbot_core::breaker::{Breaker, Permit};
 use jimbot_core::time::{Now, SECOND};
 use jimbot_proto::events::v1::{
@@ -21,14 +22,20 @@ use super::{Config, READER_NAME, StartError, Status};
 use crate::bus::client::{self, Client};
 use crate::bus::store::Clock;
 
-/// Batches under way to the bus.
+/// Parcels under way to the bus.
 const WINDOW: usize = 16;
 /// Bytes of them after which no further one is sent.
 const WINDOW_BYTES: usize = 8 << 20;
+/// Batches that go out as one, at most: what waits already, so that a lone event's batch never waits for others.
+const PARCEL_BATCHES: usize = 256;
+/// Bytes of a parcel of several batches; a batch that has as many goes out alone, without a copy.
+const PARCEL_BYTES: usize = 64 << 10;
 /// How often the state is looked after.
 const TICK: Duration = Duration::from_millis(100);
-/// A log that the forwarder holds by this part of its capacity is relieved into the spill, whatever the bus does.
+/// A log that the forwarder holds by this part of its capacity is relieved into the spill while the bus is away.
 const RELIEF_PART: u64 = 8;
+/// The same while the bus takes batches, but not as fast as they come: what need not be spilled is not written twice.
+const RELIEF_PART_CONNECTED: u64 = 2;
 /// Pause between messages about the same trouble.
 const TELL_EVERY_NS: u64 = 60 * SECOND;
 
@@ -45,6 +52,42 @@ struct Item {
     source: Source,
     batch: Batch,
     taken_ns: u64,
+}
+
+/// Batches of one log that stand behind each other and are published as one: calm times leave batches of one event, and
+/// each request has a price.
+#[derive(Debug)]
+struct Parcel {
+    items: Vec<Item>,
+    payload: Bytes,
+    sent_ns: u64,
+}
+
+impl Parcel {
+    fn new(items: Vec<Item>, sent_ns: u64) -> Parcel {
+        let payload = match items.as_slice() {
+            [one] => one.batch.payload.clone(),
+            // The elements of a batch are its whole serialised form, so batches join by standing behind each other.
+            many => {
+                let pieces: Vec<&[u8]> =
+                    many.iter().map(|item| item.batch.payload.as_ref()).collect();
+                pieces.concat().into()
+            }
+        };
+        Parcel { items, payload, sent_ns }
+    }
+
+    /// Sequence of the event at a place in the payload.
+    fn sequence_at(&self, index: u32) -> u64 {
+        let mut before = 0;
+        for Item { batch, .. } in &self.items {
+            if index - before < batch.events {
+                return batch.first_sequence + u64::from(index - before);
+            }
+            before += batch.events;
+        }
+        self.items.last().map_or(0, |item| item.batch.last_sequence())
+    }
 }
 
 /// Why a connection ended.
@@ -229,13 +272,21 @@ impl Forwarder {
         let now = self.now();
         let lag = self.reader.lag();
         let pinned: u64 = self.reader.pinned().0;
-        let crowded = lag.bytes + pinned > self.reader.capacity() / RELIEF_PART;
+        let connected = self.status.connected.load(Relaxed);
+        let held = lag.bytes + pinned;
+        let part = if connected { RELIEF_PART_CONNECTED } else { RELIEF_PART };
+        let crowded = held > self.reader.capacity() / part;
         let after_ns = u64::try_from(self.config.spill_after.as_nanos()).unwrap_or(u64::MAX);
         let oldest_ns = self.pending.front().map_or(lag.age_ns, |item| now.mono_ns - item.taken_ns);
-        let stale = !self.status.connected.load(Relaxed) && oldest_ns >= after_ns;
+        let stale = !connected && oldest_ns >= after_ns;
         if !(all || crowded || stale) {
             return;
         }
+        // While the bus takes batches, the newest go the short way.
+        let mut left = match connected && !all {
+            true => held.saturating_sub(self.reader.capacity() / RELIEF_PART),
+            false => u64::MAX,
+        };
         while let Some(Item { source: Source::Spill(_), .. }) = self.pending.front() {
             // It is still in the spill, which hands it out again.
             self.pending.pop_front();
@@ -258,11 +309,14 @@ impl Forwarder {
             }
         }
         self.pending = kept;
-        while let Some(item) = self.take_from_log() {
+        while left > 0
+            && let Some(item) = self.take_from_log()
+        {
             if !self.push(&item.batch, now) {
                 self.pending.push_back(item);
                 return;
             }
+            left = left.saturating_sub(item.batch.payload.len() as u64);
             if let Source::Log(frame) = &item.source {
                 release(frame);
             }
@@ -345,6 +399,25 @@ impl Forwarder {
         self.pending.pop_front().or_else(|| self.take_from_log())
     }
 
+    /// The next parcel: what waits, of one epoch.
+    fn gather(&mut self) -> Option<Parcel> {
+        let first = self.take()?;
+        let epoch = first.batch.log_epoch;
+        let mut bytes = first.batch.payload.len();
+        let mut items = vec![first];
+        while items.len() < PARCEL_BATCHES && bytes < PARCEL_BYTES {
+            let Some(item) = self.take() else { break };
+            let len = item.batch.payload.len();
+            if item.batch.log_epoch != epoch || bytes + len > PARCEL_BYTES {
+                self.pending.push_front(item);
+                break;
+            }
+            bytes += len;
+            items.push(item);
+        }
+        Some(Parcel::new(items, self.now().mono_ns))
+    }
+
     /// One connection, from its first call to its failure.
     async fn connected(&mut self) -> Ended {
         let mut flight = VecDeque::new();
@@ -353,16 +426,18 @@ impl Forwarder {
             Err(reason) => Ended::Failed(reason),
         };
         // The oldest that was not acknowledged is the next to go out. The spill hands out its own again.
-        while let Some(item) = flight.pop_back() {
-            if matches!(item.source, Source::Log(_)) {
-                self.pending.push_front(item);
+        while let Some(parcel) = flight.pop_back() {
+            for item in parcel.items.into_iter().rev() {
+                if matches!(item.source, Source::Log(_)) {
+                    self.pending.push_front(item);
+                }
             }
         }
         self.pending.retain(|item| matches!(item.source, Source::Log(_)));
         ended
     }
 
-    async fn exchange(&mut self, flight: &mut VecDeque<Item>) -> Result<(), String> {
+    async fn exchange(&mut self, flight: &mut VecDeque<Parcel>) -> Result<(), String> {
         if let Some(item) = self.take() {
             let epoch = item.batch.log_epoch;
             self.pending.push_front(item);
@@ -425,7 +500,7 @@ impl Forwarder {
 
     async fn pump(
         &mut self,
-        flight: &mut VecDeque<Item>,
+        flight: &mut VecDeque<Parcel>,
         up: &mpsc::Sender<PublishRequest>,
         answers: &mut Streaming<PublishResponse>,
     ) -> Result<(), String> {
@@ -439,19 +514,18 @@ impl Forwarder {
         loop {
             let mut idle = false;
             while flight.len() < WINDOW && bytes < WINDOW_BYTES {
-                let Some(mut item) = self.take() else {
+                let Some(parcel) = self.gather() else {
                     idle = true;
                     break;
                 };
-                item.taken_ns = self.now().mono_ns;
-                bytes += item.batch.payload.len();
+                bytes += parcel.payload.len();
                 let request = PublishRequest {
-                    batch: item.batch.payload.clone(),
+                    batch: parcel.payload.clone(),
                     request_id: next_id,
                     ..Default::default()
                 };
                 next_id += 1;
-                flight.push_back(item);
+                flight.push_back(parcel);
                 if up.try_send(request).is_err() {
                     return Err("the connection takes nothing more".to_owned());
                 }
@@ -461,7 +535,7 @@ impl Forwarder {
                 looked_ns = now_ns;
                 self.look_after();
             }
-            if flight.front().is_some_and(|item| now_ns - item.taken_ns > deadline_ns) {
+            if flight.front().is_some_and(|parcel| now_ns - parcel.sent_ns > deadline_ns) {
                 return Err(format!(
                     "a batch was not acknowledged within {:?}",
                     self.config.deadline
@@ -492,14 +566,14 @@ impl Forwarder {
                     let answer = answer
                         .map_err(|status| status.to_string())?
                         .ok_or("the bus ended the connection")?;
-                    let item = flight.pop_front().ok_or("the bus answered what was not asked")?;
+                    let parcel = flight.pop_front().ok_or("the bus answered what was not asked")?;
                     if answer.request_id != first_id {
-                        flight.push_front(item);
+                        flight.push_front(parcel);
                         return Err("the bus answered out of order".to_owned());
                     }
                     first_id += 1;
-                    bytes -= item.batch.payload.len();
-                    self.acknowledged(&item, answer);
+                    bytes -= parcel.payload.len();
+                    self.acknowledged(&parcel, answer);
                 }
                 _ = log_wait => waiting = None,
                 () = tokio::time::sleep(TICK) => {}
@@ -510,9 +584,11 @@ impl Forwarder {
         }
     }
 
-    fn acknowledged(&mut self, item: &Item, answer: PublishResponse) {
+    fn acknowledged(&mut self, parcel: &Parcel, answer: PublishResponse) {
         self.breaker.succeeded();
-        self.let_go(item);
+        for item in &parcel.items {
+            self.let_go(item);
+        }
         let result = answer.result.unwrap_or_default();
         self.status.published.fetch_add(u64::from(result.stored), Relaxed);
         self.status.duplicates.fetch_add(u64::from(result.duplicates), Relaxed);
@@ -520,7 +596,7 @@ impl Forwarder {
             // Trying again would end the same way, and hold everything behind it.
             let rejected = result.rejections.len() as u64;
             self.status.rejected.fetch_add(rejected, Relaxed);
-            let sequence = item.batch.first_sequence + u64::from(first.index);
+            let sequence = parcel.sequence_at(first.index);
             log::error!(
                 "the bus refuses {rejected} events, the first is {sequence}: {}",
                 first.message
