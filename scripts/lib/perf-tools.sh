@@ -3,9 +3,8 @@
 
 PERF_PYTHON="$ROOT/.tools/perf/bin/python"
 
-# The virtual environment with the peers' packages, and the service's Python package as a release build.
-# JIMBOT_PERF_PACKAGE names a folder that has the package already.
-install_perf_python() {
+# The virtual environment with the peers' packages.
+install_perf_tools() {
     local python stamp="$ROOT/.tools/perf/.requirements" wanted="$ROOT/perf/requirements.txt"
     if ! cmp -s "$wanted" "$stamp"; then
         echo "installing what measuring needs into .tools/perf ..." >&2
@@ -14,6 +13,11 @@ install_perf_python() {
         "$PERF_PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted" || return 1
         cp "$wanted" "$stamp"
     fi
+}
+
+# The same, and the service's Python package as a release build. JIMBOT_PERF_PACKAGE names a folder that has the package already.
+install_perf_python() {
+    install_perf_tools || return 1
     if [ -n "${JIMBOT_PERF_PACKAGE:-}" ]; then
         export PYTHONPATH="$JIMBOT_PERF_PACKAGE${PYTHONPATH:+:$PYTHONPATH}"
     else
@@ -42,7 +46,7 @@ install_perf_package() {
 build_perf_binaries() {
     if [ -z "${JIMBOT_PERF_BIN:-}" ]; then
         cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
-            --package jimbot-mcp --package jimbot-perf --package jimbot-peers || return 1
+            --package jimbot-mcp --package jimbot-perf --package jimbot-bus-load --package jimbot-peers || return 1
         cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
             --package jimbot-shm --example wake_floor || return 1
         JIMBOT_PERF_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/release"
