@@ -11,7 +11,8 @@ use jimbot_proto::events::v1::start_position::{Earliest, Latest, Start};
 use jimbot_proto::events::v1::subscribe_request::Request as Up;
 use jimbot_proto::events::v1::subscribe_response::Response as Down;
 use jimbot_proto::events::v1::{
-    Ack, Durable, EventFilter, PublishBatchRequest, StartPosition, SubscribeRequest, SubscribeStart,
+    Ack, DeleteDurableRequest, Durable, DurableState, EventFilter, GapReason, ListDurablesRequest,
+    PublishBatchRequest, StartPosition, SubscribeRequest, SubscribeStart,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -381,7 +382,13 @@ async fn tail_async(
             }
             Some(Down::Gap(gap)) => {
                 let missed = gap.last_position - gap.first_position + 1;
-                tell(&format!("{missed} events missed: the bus does not have them any more"));
+                let why = match gap.reason() {
+                    GapReason::Retention => "they were too old, or too many came after them",
+                    GapReason::Damaged => "they are damaged on the bus's disk",
+                    GapReason::Deleted => "they were deleted from the bus's store",
+                    GapReason::Unspecified => "the bus does not have them any more",
+                };
+                tell(&format!("{missed} events missed: {why}"));
             }
             Some(Down::Subscribed(_) | Down::CaughtUp(_)) => {}
             None => return Err(Status::unavailable("the bus closed the subscription").into()),
@@ -390,5 +397,23 @@ async fn tail_async(
     // The end of our side is the end of the subscription; the bus saves what was acknowledged before it answers that.
     drop(up);
     while let Ok(Ok(Some(_))) = tokio::time::timeout(NAP * 10, down.message()).await {}
+    Ok(())
+}
+
+/// The durables of a bus, by name.
+pub fn durables(options: &Options) -> Result<Vec<DurableState>, ClientError> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let mut client = client(options)?;
+    let answer = runtime.block_on(client.list_durables(ListDurablesRequest {}))?;
+    Ok(answer.into_inner().durables)
+}
+
+/// Makes a bus forget a durable.
+pub fn delete_durable(options: &Options, name: String) -> Result<(), ClientError> {
+    let runtime = runtime()?;
+    let _entered = runtime.enter();
+    let mut client = client(options)?;
+    runtime.block_on(client.delete_durable(DeleteDurableRequest { name }))?;
     Ok(())
 }

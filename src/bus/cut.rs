@@ -143,6 +143,8 @@ struct Pieces {
     done: Vec<Bytes>,
     open: Option<(Bytes, usize, usize)>,
     len: usize,
+    /// Bytes of the run that the newest piece lies in.
+    read: usize,
 }
 
 impl Pieces {
@@ -156,6 +158,7 @@ impl Pieces {
             return;
         }
         self.close();
+        self.read = elements.len();
         self.open = Some((elements.clone(), start, end));
     }
 
@@ -169,7 +172,11 @@ impl Pieces {
         self.close();
         match self.done.len() {
             0 => Bytes::new(),
-            1 => self.done.pop().expect("there is one"),
+            1 => {
+                let piece = self.done.pop().expect("there is one");
+                // A small part would keep the whole of what was read in memory until the last subscriber has it.
+                if self.read > 2 * piece.len() { Bytes::copy_from_slice(&piece) } else { piece }
+            }
             _ => self.done.concat().into(),
         }
     }

@@ -70,6 +70,16 @@ impl Filter {
             || self.wants_all_but_topics() && self.topics.is_empty()
     }
 
+    /// What of the topics can be wanted, for stores that hand out less than all; empty for anything.
+    pub fn topics(&self) -> Vec<Pattern> {
+        if !self.topics.is_empty() {
+            return self.topics.clone();
+        }
+        // Who names no topic wants no dead letters, and everything else lies under the topic of its type.
+        let topics = self.types.iter().filter_map(|number| super::topic::of_type(*number));
+        topics.filter_map(|topic| Pattern::parse(topic).ok()).collect()
+    }
+
     fn wants_all_but_topics(&self) -> bool {
         self.game_keys.is_empty()
             && self.sessions.is_empty()

@@ -9,10 +9,11 @@ use futures_util::stream::FuturesOrdered;
 use jimbot_core::time::SECOND;
 use jimbot_proto::events::v1::event_bus_server::EventBus;
 use jimbot_proto::events::v1::{
-    AckLevel, GetHistoryRequest, GetHistoryResponse, LastSequenceRequest, LastSequenceResponse,
-    PublishBatchRequest, PublishBatchResponse, PublishEventRequest, PublishEventResponse,
-    PublishRequest, PublishResponse, PublishResult, RejectReason, SubscribeRequest,
-    SubscribeResponse, last_sequence_request,
+    AckLevel, DeleteDurableRequest, DeleteDurableResponse, DurableState, GetHistoryRequest,
+    GetHistoryResponse, LastSequenceRequest, LastSequenceResponse, ListDurablesRequest,
+    ListDurablesResponse, PublishBatchRequest, PublishBatchResponse, PublishEventRequest,
+    PublishEventResponse, PublishRequest, PublishResponse, PublishResult, RejectReason,
+    SubscribeRequest, SubscribeResponse, last_sequence_request,
 };
 use tokio::sync::mpsc;
 use tokio_stream::Stream;
@@ -25,6 +26,8 @@ use super::publish::{Checked, check, result, status};
 use super::publishers::Publisher;
 use super::{Bus, scan, subscribe};
 
+/// Bytes of all publishing streams together after which each may have one batch under way.
+const IN_FLIGHT_BYTES_ALL: usize = 64 << 20;
 /// Batches of one publishing stream that are looked at and not stored yet.
 const IN_FLIGHT: usize = 32;
 /// Bytes of them after which no further one is read.
@@ -51,10 +54,10 @@ async fn store(
         return Err(status(&error));
     }
     let appended = bus.store.append(append).await.map_err(|error| {
-        bus.counters.refused();
+        bus.counters.failed();
         status(&error)
     })?;
-    bus.counters.published(&appended, rejections.len());
+    bus.counters.published(&appended, &rejections);
     Ok(result(appended, rejections))
 }
 
@@ -74,6 +77,7 @@ impl EventBus for Service {
         scan::push_element(&mut batch, &request.event);
         let checked = check(batch.into(), level(request.ack_level)?, None);
         if let Some(rejection) = checked.rejections.first() {
+            self.0.counters.rejected(&checked.rejections);
             let reason = RejectReason::try_from(rejection.reason).unwrap_or_default();
             let message = format!("{}: {}", reason.as_str_name(), rejection.message);
             return Err(Status::invalid_argument(message));
@@ -183,6 +187,41 @@ impl EventBus for Service {
             ack_level: self.0.store.levels().1 as i32,
         }))
     }
+
+    async fn list_durables(
+        &self,
+        _request: Request<ListDurablesRequest>,
+    ) -> Result<Response<ListDurablesResponse>, Status> {
+        let next = self.0.store.extent().next;
+        let durables = self.0.durables().await.map_err(|error| status(&error))?;
+        let durables = durables.into_iter().map(|(name, cursor, connected)| DurableState {
+            name,
+            next_position: cursor.next,
+            lag_events: next.saturating_sub(cursor.next),
+            unacked_events: cursor.unacked.len() as u64,
+            connected,
+        });
+        Ok(Response::new(ListDurablesResponse { durables: durables.collect() }))
+    }
+
+    async fn delete_durable(
+        &self,
+        request: Request<DeleteDurableRequest>,
+    ) -> Result<Response<DeleteDurableResponse>, Status> {
+        let name = request.into_inner().name;
+        // Taken as a subscriber would: nobody can resume it while it goes.
+        let _held = self.0.hold(&name).map_err(|_| {
+            Status::failed_precondition(format!(
+                "durable `{name}` has a subscriber; end that one first"
+            ))
+        })?;
+        let store = &self.0.store;
+        if store.cursor(&name).await.map_err(|error| status(&error))?.is_none() {
+            return Err(Status::not_found(format!("there is no durable `{name}`")));
+        }
+        store.set_cursor(&name, None).await.map_err(|error| status(&error))?;
+        Ok(Response::new(DeleteDurableResponse {}))
+    }
 }
 
 fn time_ns(time: &prost_types::Timestamp) -> u64 {
@@ -203,7 +242,10 @@ async fn take_in(
     let mut bytes = 0;
     let mut more = true;
     while more || !storing.is_empty() {
-        let room = storing.len() < IN_FLIGHT && bytes < IN_FLIGHT_BYTES;
+        let room = bytes == 0
+            || storing.len() < IN_FLIGHT
+                && bytes < IN_FLIGHT_BYTES
+                && bus.publishing.used() < IN_FLIGHT_BYTES_ALL;
         tokio::select! {
             biased;
             Some((size, answer)) = storing.next(), if !storing.is_empty() => {
@@ -218,8 +260,13 @@ async fn take_in(
                 Some(Ok(request)) => {
                     let size = request.batch.len();
                     bytes += size;
+                    let counted = bus.publishing.hold((), size);
                     let answer = take_batch(Arc::clone(&bus), request, Arc::clone(&chain));
-                    storing.push_back(Box::pin(async move { (size, answer.await) }));
+                    storing.push_back(Box::pin(async move {
+                        let answer = answer.await;
+                        drop(counted);
+                        (size, answer)
+                    }));
                 }
                 // A message that can't be read ends the stream; what came before it is answered first.
                 Some(Err(error)) => {

@@ -49,7 +49,7 @@ impl Past {
         };
         let limit = if query.limit == 0 { LIMIT_DEFAULT } else { query.limit.min(LIMIT_MAX) };
         Ok(Past {
-            reader: bus.store.reader(),
+            reader: bus.store.reader(&query.filter.topics()),
             filter: query.filter,
             cutter: Cutter::default(),
             next: from.max(extent.earliest),

@@ -8,12 +8,14 @@
 //! delivered as slices of that.
 
 pub mod access;
+pub mod budget;
 pub mod client;
 pub mod cut;
 pub mod delivery;
 pub mod filter;
 mod grpc;
 mod history;
+pub mod metrics;
 pub mod publish;
 pub mod publishers;
 mod rest;
@@ -24,16 +26,21 @@ mod subscribe;
 pub mod topic;
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tonic::Status;
 
+use budget::Budget;
 pub use history::{LIMIT_DEFAULT, LIMIT_MAX};
+use metrics::{Counters, Figures, Standing};
 pub use server::{Config, Handle, StartError, StoreConfig, start};
-use store::{Appended, Clock, Store};
+use store::{Clock, Cursor, Store};
 
+/// How long a look at the metrics waits for the store.
+const DURABLES_WAIT: Duration = Duration::from_secs(2);
 /// Subscriptions at once.
 pub const SUBSCRIPTIONS_MAX: usize = 4096;
 
@@ -45,43 +52,11 @@ pub(crate) struct Bus {
     held: Mutex<HashSet<String>>,
     subscriptions: AtomicUsize,
     counters: Counters,
+    /// Memory of what is on its way to subscribers.
+    budget: Arc<Budget>,
+    /// Memory of what publishers have under way.
+    publishing: Arc<Budget>,
     closing: watch::Receiver<bool>,
-}
-
-/// What the bus has done, for people and metrics.
-#[derive(Debug, Default)]
-pub struct Counters {
-    stored: AtomicU64,
-    duplicates: AtomicU64,
-    rejected: AtomicU64,
-    refused: AtomicU64,
-    delivered: AtomicU64,
-    redelivered: AtomicU64,
-    given_up: AtomicU64,
-}
-
-impl Counters {
-    fn published(&self, appended: &Appended, rejections: usize) {
-        self.stored.fetch_add(appended.stored.into(), Ordering::Relaxed);
-        self.duplicates.fetch_add(appended.duplicates.into(), Ordering::Relaxed);
-        self.rejected.fetch_add(rejections as u64, Ordering::Relaxed);
-    }
-
-    fn refused(&self) {
-        self.refused.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn delivered(&self, events: usize) {
-        self.delivered.fetch_add(events as u64, Ordering::Relaxed);
-    }
-
-    fn redelivered(&self, events: usize) {
-        self.redelivered.fetch_add(events as u64, Ordering::Relaxed);
-    }
-
-    fn given_up(&self, events: usize) {
-        self.given_up.fetch_add(events as u64, Ordering::Relaxed);
-    }
 }
 
 impl Bus {
@@ -92,6 +67,8 @@ impl Bus {
             held: Mutex::default(),
             subscriptions: AtomicUsize::new(0),
             counters: Counters::default(),
+            budget: Arc::default(),
+            publishing: Arc::default(),
             closing,
         }
     }
@@ -116,6 +93,43 @@ impl Bus {
             )));
         }
         Ok(Held { bus: Arc::clone(self), name: name.to_owned() })
+    }
+
+    fn is_held(&self, name: &str) -> bool {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
+    }
+
+    /// All durables by name, and whether each has a subscriber.
+    async fn durables(&self) -> Result<Vec<(String, Cursor, bool)>, store::StoreError> {
+        let mut durables: Vec<_> = self
+            .store
+            .cursors()
+            .await?
+            .into_iter()
+            .map(|(name, cursor)| {
+                let held = self.is_held(&name);
+                (name, cursor, held)
+            })
+            .collect();
+        durables.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(durables)
+    }
+
+    /// The text of `/metrics`. A store that can't be reached leaves its durables out.
+    async fn metrics(&self) -> String {
+        let durables = tokio::time::timeout(DURABLES_WAIT, self.durables()).await;
+        self.counters.render(&Standing {
+            extent: self.store.extent(),
+            subscriptions: self.subscriptions.load(Ordering::Relaxed),
+            delivery_bytes: self.budget.used(),
+            publishing_bytes: self.publishing.used(),
+            flushes: self.store.flushes(),
+            durables: durables.ok().and_then(Result::ok),
+        })
+    }
+
+    fn figures(&self) -> Figures {
+        self.counters.figures(self.store.extent(), self.subscriptions.load(Ordering::Relaxed))
     }
 
     fn subscription_place(self: &Arc<Self>) -> Result<Place, Status> {

@@ -1,4 +1,4 @@
-//! `GET /api/v1/events`: the past as lines of JSON, on the bus's own port.
+//! The bus's own port in HTTP: `GET /api/v1/events` tells the past as lines of JSON, `GET /metrics` how the bus stands.
 
 use std::sync::Arc;
 
@@ -24,6 +24,7 @@ use crate::tail::json;
 pub(super) fn routes(bus: Arc<Bus>) -> Router {
     Router::new()
         .route("/api/v1/events", get(events))
+        .route("/metrics", get(metrics))
         .route("/healthz", get(|| async { "ok\n" }))
         .with_state(bus)
 }
@@ -41,6 +42,11 @@ async fn events(State(bus): State<Arc<Bus>>, RawQuery(query): RawQuery) -> Respo
     tokio::spawn(write(past, out));
     let headers = [("content-type", "application/x-ndjson"), ("cache-control", "no-store")];
     (headers, Body::from_stream(ReceiverStream::new(stream))).into_response()
+}
+
+async fn metrics(State(bus): State<Arc<Bus>>) -> Response {
+    let headers = [("content-type", "text/plain; version=0.0.4"), ("cache-control", "no-store")];
+    (headers, bus.metrics().await).into_response()
 }
 
 fn refuse(error: &StoreError) -> Response {

@@ -4,11 +4,14 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use axum::body::Body;
+use axum::response::Response;
+use http_body_util::BodyExt as _;
 use jimbot_proto::events::v1::event_bus_server::EventBusServer;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -18,6 +21,7 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 use super::access::{Token, guard};
 use super::grpc::Service;
+use super::metrics::Figures;
 use super::store::{
     Embedded, EmbeddedOptions, JetStream, JetStreamOptions, Memory, Retention, Store, StoreError,
     system_clock,
@@ -117,6 +121,7 @@ impl std::error::Error for StartError {}
 #[derive(Debug)]
 pub struct Handle {
     address: SocketAddr,
+    bus: Weak<Bus>,
     tls: bool,
     stop: watch::Sender<bool>,
     thread: Option<JoinHandle<()>>,
@@ -131,6 +136,11 @@ impl Handle {
     /// The URL for clients on this host.
     pub fn url(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.address)
+    }
+
+    /// What it has done; `None` when it has ended.
+    pub fn figures(&self) -> Option<Figures> {
+        self.bus.upgrade().map(|bus| bus.figures())
     }
 
     /// Ends it: subscribers are told, what was acknowledged is flushed.
@@ -186,7 +196,7 @@ pub fn start(config: Config) -> Result<Handle, StartError> {
         })
         .map_err(StartError::Thread)?;
     match started.recv() {
-        Ok(Ok(address)) => Ok(Handle { address, tls, stop, thread: Some(thread) }),
+        Ok(Ok((address, bus))) => Ok(Handle { address, bus, tls, stop, thread: Some(thread) }),
         Ok(Err(error)) => Err(error),
         Err(_) => Err(StartError::Thread(io::Error::other("it ended while it started"))),
     }
@@ -207,17 +217,20 @@ async fn open(config: StoreConfig) -> Result<Arc<dyn Store>, StartError> {
 async fn run(
     config: Config,
     mut stopping: watch::Receiver<bool>,
-    ready: &std_mpsc::SyncSender<Result<SocketAddr, StartError>>,
+    ready: &std_mpsc::SyncSender<Result<(SocketAddr, Weak<Bus>), StartError>>,
 ) {
     let prepared = prepare(config, stopping.clone()).await;
-    let (mut server, routes, incoming, address, store) = match prepared {
+    let (mut server, routes, incoming, address, bus) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             ready.send(Err(error)).ok();
             return;
         }
     };
-    if ready.send(Ok(address)).is_err() {
+    let store = Arc::clone(&bus.store);
+    let watched = Arc::downgrade(&bus);
+    drop(bus);
+    if ready.send(Ok((address, watched))).is_err() {
         return;
     }
     let mut told = stopping.clone();
@@ -238,7 +251,7 @@ async fn run(
     store.close().await;
 }
 
-type Prepared = (Server, Routes, TcpIncoming, SocketAddr, Arc<dyn Store>);
+type Prepared = (Server, Routes, TcpIncoming, SocketAddr, Arc<Bus>);
 
 async fn prepare(config: Config, closing: watch::Receiver<bool>) -> Result<Prepared, StartError> {
     let store = open(config.store).await?;
@@ -276,14 +289,24 @@ async fn prepare(config: Config, closing: watch::Receiver<bool>) -> Result<Prepa
         .add_service(health_service)
         .add_service(reflection)
         .into_axum_router()
-        .merge(rest::routes(bus));
+        .merge(rest::routes(Arc::clone(&bus)));
+    // What HTTP/2 holds for a peer that does not read is memory like any other.
+    let counted = Arc::clone(&bus.budget);
+    let router = router.layer(axum::middleware::map_response(move |response: Response| {
+        let budget = Arc::clone(&counted);
+        async move {
+            response.map(|body| {
+                Body::new(body.map_frame(move |frame| frame.map_data(|data| budget.count(data))))
+            })
+        }
+    }));
     let router = match config.token {
         Some(token) => router.layer(axum::middleware::from_fn_with_state(token, guard)),
         None => router,
     };
     // The server's own setting is for sockets that it binds. Without this an answer that follows another one waits 40 ms.
     let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    Ok((server, Routes::from(router), incoming, address, store))
+    Ok((server, Routes::from(router), incoming, address, bus))
 }
 
 /// Where an embedded store lies by default: `$XDG_STATE_HOME/jimbot-mcp/bus`.

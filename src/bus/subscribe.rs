@@ -9,25 +9,30 @@ use jimbot_proto::events::v1::start_position::Start;
 use jimbot_proto::events::v1::subscribe_request::Request as Up;
 use jimbot_proto::events::v1::subscribe_response::{CaughtUp, Response as Down};
 use jimbot_proto::events::v1::{
-    AckLevel, Delivery, Durable, Gap, StartPosition, SubscribeRequest, SubscribeResponse,
-    SubscribeStart, Subscribed,
+    AckLevel, Delivery, Durable, Gap, GapReason, StartPosition, SubscribeRequest,
+    SubscribeResponse, SubscribeStart, Subscribed,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_stream::StreamExt;
 use tonic::{Status, Streaming};
 
 use super::Bus;
+use super::budget::{Counted, SHARE_MIN};
 use super::cut::{Bounds, Cut, Cutter};
-use super::delivery::{Deliveries, Terms};
+use super::delivery::{Deliveries, Due, Terms};
 use super::filter::Filter;
 use super::publish::status;
 use super::publishers::Publisher;
 use super::scan;
-use super::store::{Append, Cursor, Span, StoreReader};
+use super::store::{Append, Cursor, Lost, Page, Span, StoreError, StoreReader};
 use super::topic;
 
-/// Deliveries that wait for the network: enough to keep it busy, few enough to forget with a subscriber that stalls.
-pub(super) const OUTBOX: usize = 2;
+/// Messages that wait for the network. The next delivery is read when this one is taken: one that does not read holds no more.
+pub(super) const OUTBOX: usize = 1;
+/// A subscriber that takes nothing for this long is stalled: what can be read again is let go of.
+const STALL: Duration = Duration::from_millis(100);
+/// The same while memory is short. One that reads takes what waits for it sooner.
+const STALL_SHORT: Duration = Duration::from_millis(5);
 /// A cursor is saved this long after it changed, at the latest.
 const CURSOR_EVERY_NS: u64 = 100 * MILLISECOND;
 /// Time after which something that failed in the store is tried again.
@@ -105,7 +110,7 @@ async fn serve(
     };
     let last = bus.store.extent().next;
     let mut subscription = Subscription {
-        reader: bus.store.reader(),
+        reader: bus.store.reader(&terms.filter.topics()),
         stored: bus.store.watch(),
         deliveries: Deliveries::new(
             terms.durable.as_ref().map_or(
@@ -118,6 +123,7 @@ async fn serve(
         catch_up: Some(last),
         credit: (start.initial_credit > 0).then_some(start.initial_credit),
         cutter: Cutter::default(),
+        page: None,
         terms,
         saved_ns: bus.now_ns(),
         retry_ns: 0,
@@ -218,7 +224,7 @@ async fn start_position(
 
 /// Position of an event of a log, or of the next one of that log. Reads what is stored: for people, not for many.
 async fn position_of(bus: Arc<Bus>, log_epoch: u64, sequence: u64) -> Result<u64, Status> {
-    let mut reader = bus.store.reader();
+    let mut reader = bus.store.reader(&[]);
     let mut at = bus.store.extent().earliest;
     let end = bus.store.extent().next;
     while at < end {
@@ -250,6 +256,8 @@ struct Subscription {
     catch_up: Option<u64>,
     credit: Option<u64>,
     cutter: Cutter,
+    /// Counts what the cutter holds, where that is not shared with the store.
+    page: Option<Counted<()>>,
     terms: Wanted,
     saved_ns: u64,
     retry_ns: u64,
@@ -351,41 +359,83 @@ impl Subscription {
         Ok(())
     }
 
-    /// Hands a message to the network. While that is full the subscriber is listened to: it may have to be rid of its
-    /// acknowledgements before it reads on.
+    /// Leave to hand the next message to the network; `None` when the subscriber has gone. Meanwhile it is listened to: it may
+    /// have to be rid of its acknowledgements before it reads on. While it takes nothing, nothing is held for it.
+    async fn permit(
+        &mut self,
+        up: &mut Streaming<SubscribeRequest>,
+    ) -> Result<Option<mpsc::OwnedPermit<Result<SubscribeResponse, Status>>>, Status> {
+        if let Ok(permit) = self.out.clone().try_reserve_owned() {
+            return Ok(Some(permit));
+        }
+        let mut stall = if self.bus.budget.is_short() { STALL_SHORT } else { STALL };
+        let reserving = self.out.clone().reserve_owned();
+        tokio::pin!(reserving);
+        while !self.closed {
+            tokio::select! {
+                permit = &mut reserving => {
+                    self.closed |= permit.is_err();
+                    return Ok(permit.ok());
+                }
+                message = up.next() => self.heard(message)?,
+                () = self.bus.closing() => return Err(Status::unavailable("the bus is closing")),
+                () = tokio::time::sleep(stall) => {
+                    self.let_go();
+                    self.save().await;
+                    stall = STALL;
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets what was read and not delivered: it is read again when it is wanted.
+    fn let_go(&mut self) {
+        self.cutter = Cutter::default();
+        self.page = None;
+    }
+
     async fn send(
         &mut self,
         up: &mut Streaming<SubscribeRequest>,
         down: Down,
     ) -> Result<(), Status> {
-        let message = SubscribeResponse { response: Some(down) };
-        let out = self.out.clone();
-        while !self.closed {
-            tokio::select! {
-                permit = out.reserve() => {
-                    match permit {
-                        Ok(permit) => permit.send(Ok(message)),
-                        Err(_) => self.closed = true,
-                    }
-                    return Ok(());
-                }
-                message = up.next() => self.heard(message)?,
-                () = self.bus.closing() => return Err(Status::unavailable("the bus is closing")),
-            }
+        if let Some(permit) = self.permit(up).await? {
+            permit.send(Ok(SubscribeResponse { response: Some(down) }));
         }
         Ok(())
+    }
+
+    /// Tells what can't be delivered any more.
+    async fn miss(
+        &mut self,
+        up: &mut Streaming<SubscribeRequest>,
+        lost: Lost,
+    ) -> Result<(), Status> {
+        let (first_position, last_position) = (lost.first, lost.next - 1);
+        self.bus.counters.missed(lost.reason, lost.next - lost.first);
+        if lost.reason == GapReason::Damaged {
+            log::error!("events {first_position} to {last_position} are damaged on the disk");
+        }
+        let reason = lost.reason as i32;
+        self.send(up, Down::Gap(Gap { first_position, last_position, reason })).await
     }
 
     async fn deliver_new(&mut self, up: &mut Streaming<SubscribeRequest>) -> Result<bool, Status> {
         if !self.able() {
             return Ok(false);
         }
+        let now_ns = self.bus.now_ns();
+        let nothing = self.next >= *self.stored.borrow_and_update() || now_ns < self.retry_ns;
+        if self.cutter.is_empty() && nothing {
+            return Ok(false);
+        }
+        // What is read before there is room for it would be held.
+        let Some(permit) = self.permit(up).await? else { return Ok(false) };
+        let bytes = self.bus.budget.share(self.terms.bounds.bytes);
         if self.cutter.is_empty() {
-            let now_ns = self.bus.now_ns();
-            if self.next >= *self.stored.borrow_and_update() || now_ns < self.retry_ns {
-                return Ok(false);
-            }
-            let page = match self.reader.read(self.next, self.terms.bounds.bytes).await {
+            self.page = None;
+            let page = match self.reader.read(self.next, bytes).await {
                 Ok(page) => page,
                 Err(error) => {
                     log::warn!("a subscription can't read the store, trying again: {error}");
@@ -394,37 +444,43 @@ impl Subscription {
                 }
             };
             if let Some(lost) = page.lost {
-                let gap = Gap { first_position: lost.first, last_position: lost.next - 1 };
-                if lost.damaged {
-                    log::error!(
-                        "events {} to {} are damaged on the disk",
-                        lost.first,
-                        lost.next - 1
-                    );
-                }
                 self.next = lost.next;
                 self.deliveries.pass(lost.next);
-                self.send(up, Down::Gap(gap)).await?;
+                drop(permit);
+                // The rest of the page is read again.
+                self.miss(up, lost).await?;
+                return Ok(true);
             }
             if page.runs.is_empty() {
                 let moved = page.next > self.next;
                 self.next = page.next.max(self.next);
                 self.deliveries.pass(self.next);
-                return Ok(moved || page.lost.is_some());
+                return Ok(moved);
             }
-            self.cutter.feed(page.runs, self.next);
+            self.feed(page);
         }
         let credit =
             self.credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or(usize::MAX));
+        // An acknowledgement may have been missed while the permit was waited for.
         let room = if self.terms.durable.is_some() { self.deliveries.room() } else { usize::MAX };
         let events = self.terms.bounds.events.min(credit).min(room);
-        let bounds = Bounds { events, ..self.terms.bounds };
-        let Cut { batch, positions } = self.cutter.cut(&self.terms.filter, bounds);
+        let Cut { batch, positions } =
+            self.cutter.cut(&self.terms.filter, Bounds { events, bytes });
         self.next = self.cutter.position();
-        if positions.is_empty() {
+        if self.cutter.is_empty() {
+            self.page = None;
+        }
+        let Some(first) = positions.first() else {
             self.deliveries.pass(self.next);
+            drop(permit);
             // Much that nobody wants must not keep the others waiting.
             tokio::task::yield_now().await;
+            return Ok(true);
+        };
+        if batch.len() > SHARE_MIN && !self.bus.budget.has_room_for(batch.len()) {
+            self.next = *first;
+            drop((batch, permit));
+            self.wait_for_room(up).await?;
             return Ok(true);
         }
         if let Some(credit) = &mut self.credit {
@@ -432,12 +488,33 @@ impl Subscription {
         }
         self.bus.counters.delivered(positions.len());
         let held = self.terms.durable.is_some().then(|| positions.clone());
-        self.send(up, Down::Delivery(Delivery { batch, positions, attempt: 1 })).await?;
+        let batch = self.bus.budget.count(batch);
+        let delivery = Down::Delivery(Delivery { batch, positions, attempt: 1 });
+        permit.send(Ok(SubscribeResponse { response: Some(delivery) }));
         if let Some(positions) = held {
             self.deliveries.delivered(positions, self.bus.now_ns());
         }
         self.deliveries.pass(self.next);
         Ok(true)
+    }
+
+    fn feed(&mut self, page: Page) {
+        let bytes = page.runs.iter().map(|run| run.elements.len()).sum();
+        self.page = (!page.shared).then(|| self.bus.budget.hold((), bytes));
+        self.cutter.feed(page.runs, self.next);
+    }
+
+    /// Until others have let go of memory, holding none: a long event is read again then.
+    async fn wait_for_room(&mut self, up: &mut Streaming<SubscribeRequest>) -> Result<(), Status> {
+        self.let_go();
+        let bus = Arc::clone(&self.bus);
+        tokio::select! {
+            () = bus.budget.freed() => {}
+            () = tokio::time::sleep(STALL) => {}
+            message = up.next() => self.heard(message)?,
+            () = bus.closing() => return Err(Status::unavailable("the bus is closing")),
+        }
+        Ok(())
     }
 
     /// Delivers again what was not acknowledged, or gives it up.
@@ -453,18 +530,22 @@ impl Subscription {
             self.credit.map_or(usize::MAX, |credit| usize::try_from(credit).unwrap_or(usize::MAX));
         let due = self.deliveries.due(now_ns, self.terms.bounds.events.min(credit));
         let Some(first) = due.first().copied() else { return Ok(false) };
-        let events = match self.read_again(due.iter().map(|due| due.position).collect()).await {
-            Ok(events) => events,
+        let wanted = due.iter().map(|due| due.position).collect();
+        let (events, looked_to) = match self.read_again(wanted).await {
+            Ok(found) => found,
             Err(error) => {
                 log::warn!("a subscription can't read the store, trying again: {error}");
                 self.retry_ns = now_ns + RETRY_NS;
                 return Ok(false);
             }
         };
-        for gone in due.iter().filter(|due| !events.contains_key(&due.position)) {
-            self.deliveries.ack(gone.position);
-            let gap = Gap { first_position: gone.position, last_position: gone.position };
-            self.send(up, Down::Gap(gap)).await?;
+        let gone = |due: &&Due| due.position < looked_to && !events.contains_key(&due.position);
+        for Due { position, .. } in due.iter().filter(gone) {
+            self.deliveries.ack(*position);
+            let earliest = self.bus.store.extent().earliest;
+            let reason =
+                if *position < earliest { GapReason::Retention } else { GapReason::Deleted };
+            self.miss(up, Lost { first: *position, next: position + 1, reason }).await?;
         }
         let mut positions: Vec<u64> = events.keys().copied().collect();
         positions.sort_unstable();
@@ -482,7 +563,7 @@ impl Subscription {
         self.bus.counters.redelivered(positions.len());
         self.deliveries.delivered_again(&positions, now_ns);
         let delivery = Delivery {
-            batch: batch.into(),
+            batch: self.bus.budget.count(batch.into()),
             positions,
             attempt: first.deliveries.saturating_add(1),
         };
@@ -490,30 +571,38 @@ impl Subscription {
         Ok(true)
     }
 
-    /// The elements of events by position; those that are gone are not among them. Stops at the bound in bytes.
+    /// The elements of events by position, as many as fit in a delivery, and the position before which all were looked for.
     async fn read_again(
         &mut self,
         positions: Vec<u64>,
-    ) -> Result<HashMap<u64, Vec<u8>>, super::store::StoreError> {
+    ) -> Result<(HashMap<u64, Vec<u8>>, u64), StoreError> {
         let mut found = HashMap::new();
-        let mut reader = self.bus.store.reader();
+        let mut reader = self.bus.store.reader(&[]);
         let mut wanted = positions.into_iter().peekable();
+        let limit = self.bus.budget.share(self.terms.bounds.bytes);
+        let mut bytes = 0;
         while let Some(&position) = wanted.peek() {
-            let page = reader.read(position, self.terms.bounds.bytes).await?;
+            let page = reader.read(position, limit).await?;
             if page.runs.is_empty() && page.lost.is_none() {
                 break;
             }
             for run in &page.runs {
                 for (at, element) in (run.first..).zip(scan::elements(&run.elements).flatten()) {
                     while wanted.next_if(|wanted| *wanted < at).is_some() {}
-                    if wanted.next_if_eq(&at).is_some() {
-                        found.insert(at, run.elements[element.span].to_vec());
+                    if wanted.peek() != Some(&at) {
+                        continue;
                     }
+                    if bytes > 0 && bytes + element.span.len() > limit {
+                        return Ok((found, at));
+                    }
+                    bytes += element.span.len();
+                    wanted.next();
+                    found.insert(at, run.elements[element.span].to_vec());
                 }
             }
             while wanted.next_if(|wanted| *wanted < page.next).is_some() {}
         }
-        Ok(found)
+        Ok((found, u64::MAX))
     }
 
     /// Stores events under the dead-letter topic. Only then are they done with.
@@ -549,7 +638,7 @@ impl Subscription {
         };
         match self.bus.store.append(append).await {
             Ok(_) => {
-                self.bus.counters.given_up(positions.len());
+                self.bus.counters.dead_lettered(positions.len());
                 for position in positions {
                     self.deliveries.ack(*position);
                 }
@@ -569,6 +658,7 @@ impl Subscription {
         let Some(cursor) = self.deliveries.take_cursor() else { return };
         if let Err(error) = self.bus.store.set_cursor(&durable.name, Some(cursor)).await {
             // Kept in memory; what was acknowledged since the last save comes again if the bus ends now.
+            self.bus.counters.cursor_failed();
             log::warn!("the place of durable {} is not saved: {error}", durable.name);
             self.deliveries.touch();
         }

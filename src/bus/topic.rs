@@ -56,6 +56,31 @@ impl Pattern {
         &self.0
     }
 
+    /// Whether some topic could be selected by both, as NATS sees it (it knows no dead letters).
+    pub fn overlaps(&self, other: &Pattern) -> bool {
+        let (mut mine, mut theirs) = (self.0.split('.'), other.0.split('.'));
+        loop {
+            match (mine.next(), theirs.next()) {
+                (None, None) | (Some(">"), Some(_)) | (Some(_), Some(">")) => return true,
+                (Some(a), Some(b)) if a == b || a == "*" || b == "*" => {}
+                _ => return false,
+            }
+        }
+    }
+
+    /// Whether every topic that `other` selects is selected by this one too.
+    pub fn covers(&self, other: &Pattern) -> bool {
+        let (mut mine, mut theirs) = (self.0.split('.'), other.0.split('.'));
+        loop {
+            match (mine.next(), theirs.next()) {
+                (None, None) | (Some(">"), Some(_)) => return true,
+                (Some("*"), Some(b)) if b != ">" => {}
+                (Some(a), Some(b)) if a == b => {}
+                _ => return false,
+            }
+        }
+    }
+
     /// Whether the pattern selects `topic`.
     pub fn matches(&self, topic: &str) -> bool {
         let mut words = topic.split('.');
@@ -134,6 +159,28 @@ mod tests {
                 wanted,
                 "{pattern} {topic}"
             );
+        }
+    }
+
+    #[test]
+    fn patterns_are_held_against_each_other() {
+        for (one, other, overlaps, covers) in [
+            ("game.>", "game.hand.played", true, true),
+            ("game.hand.played", "game.>", true, false),
+            ("game.*.played", "game.hand.*", true, false),
+            ("game.*.played", "game.hand.played", true, true),
+            ("game.*", "game.>", true, false),
+            ("game.>", "system.>", false, false),
+            ("game.hand", "game.hand.played", false, false),
+            ("game.>", "game.>", true, true),
+        ] {
+            let (one, other) = (Pattern::parse(one).unwrap(), Pattern::parse(other).unwrap());
+            assert_eq!(
+                (one.overlaps(&other), one.covers(&other)),
+                (overlaps, covers),
+                "{one:?} {other:?}"
+            );
+            assert_eq!(one.overlaps(&other), other.overlaps(&one));
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod bus;
 mod completions;
+mod durables;
 mod serve;
 mod simulate;
 mod tail;
@@ -42,6 +43,7 @@ enum Command {
     Simulate(simulate::Simulate),
     Bus(bus::Bus),
     Publish(bus::Publish),
+    Durables(durables::Durables),
     Completions(completions::Completions),
 }
 
@@ -68,6 +70,7 @@ pub fn run() -> ExitCode {
         Command::Simulate(command) => command.run(),
         Command::Bus(command) => command.run(),
         Command::Publish(command) => command.run(),
+        Command::Durables(command) => command.run(),
         Command::Completions(command) => command.run(),
     }
 }

@@ -223,9 +223,8 @@ impl Window {
         Ok(&self.bytes[start..start + len])
     }
 
-    /// Gives back memory that one large record took, and forgets what was read.
+    /// Gives the memory back, and forgets what was read: there is one of these for each subscription.
     pub(super) fn reset(&mut self) {
-        self.bytes.clear();
-        self.bytes.shrink_to(WINDOW);
+        self.bytes = Vec::new();
     }
 }

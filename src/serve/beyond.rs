@@ -81,6 +81,18 @@ impl Beyond {
         ] {
             metric.set(cells, 0, value);
         }
+        if let Some(figures) = self.bus.as_ref().and_then(bus::Handle::figures) {
+            // The rest, durables above all, is at the bus's own `/metrics`.
+            for (metric, value) in [
+                (names::BUS_STORED, figures.stored),
+                (names::BUS_DUPLICATES, figures.duplicates),
+                (names::BUS_DELIVERED, figures.delivered),
+                (names::BUS_SUBSCRIPTIONS, figures.subscriptions),
+                (names::BUS_STORE_BYTES, figures.store_bytes),
+            ] {
+                metric.set(cells, 0, value);
+            }
+        }
         service.set_spill_full(status.spill_full);
         if status.spill_full && now.mono_ns >= self.next_word_mono_ns {
             self.next_word_mono_ns = now.mono_ns + SAY_EVERY_NS;

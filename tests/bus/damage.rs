@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use jimbot_core::time::SECOND;
 use jimbot_mcp::bus::store::{Embedded, EmbeddedOptions, Retention, Store};
 use jimbot_mcp::journal::OpenError;
-use jimbot_proto::events::v1::AckLevel;
+use jimbot_proto::events::v1::{AckLevel, GapReason};
 
 use crate::conformance::ALL;
 use crate::support::{MovableClock, append, read_all};
@@ -148,11 +148,13 @@ async fn damage_in_an_old_segment_is_told_to_its_readers() {
     let file = fs::File::options().read(true).write(true).open(&path).unwrap();
     file.write_all_at(&[0xff; 4], 3_000).unwrap();
     let store = Embedded::open(options).unwrap();
-    let page = store.reader().read(1, 1 << 20).await.unwrap();
+    let page = store.reader(&[]).read(1, 1 << 20).await.unwrap();
     assert_eq!(page.lost, None, "what lies before the damage comes first");
     let (events, lost) = read_all(&store, 1).await;
     assert_eq!(events.len(), 990);
     assert_eq!(lost.len(), 1);
+    let page = store.reader(&[]).read(lost[0].0, 1 << 20).await.unwrap();
+    assert_eq!(page.lost.map(|lost| lost.reason), Some(GapReason::Damaged));
     store.close().await;
 }
 
@@ -176,7 +178,7 @@ async fn setting_the_clock_neither_removes_events_nor_disorders_them() {
         (1..=30).collect::<Vec<_>>(),
         "nothing went by the wall clock"
     );
-    let page = store.reader().read(1, 1 << 20).await.unwrap();
+    let page = store.reader(&[]).read(1, 1 << 20).await.unwrap();
     assert!(page.runs.iter().map(|run| run.next()).is_sorted());
     assert!(store.position_at(after_the_step).await.unwrap() >= 11);
     // A day that really passes does remove.

@@ -5,23 +5,30 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use jimbot_proto::events::v1::PublishRequest;
+use jimbot_proto::events::v1::{EventBatch, PublishRequest};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use crate::support::{BusClient, Subscriber, batch, client, durable, publish};
+use crate::support::{
+    BusClient, Subscriber, batch, client, durable, event, from_earliest, publish,
+};
 
 /// A bus in a process of its own.
-struct Process {
+pub(crate) struct Process {
     child: Child,
     url: String,
 }
 
 impl Process {
-    fn start(dir: &Path, more: &[&str]) -> Process {
+    pub(crate) fn start(dir: &Path, more: &[&str]) -> Process {
+        Process::start_at(dir, "127.0.0.1:0", more)
+    }
+
+    pub(crate) fn start_at(dir: &Path, listen: &str, more: &[&str]) -> Process {
         let mut child = Command::new(env!("CARGO_BIN_EXE_jimbot-mcp"))
-            .args(["bus", "--listen", "127.0.0.1:0", "--dir"])
+            .args(["bus", "--listen", listen, "--dir"])
             .arg(dir)
             .args(more)
             .stdout(Stdio::piped())
@@ -33,8 +40,25 @@ impl Process {
         Process { child, url }
     }
 
-    async fn client(&self) -> BusClient {
+    pub(crate) async fn client(&self) -> BusClient {
         client(&self.url).await
+    }
+
+    /// Files may not grow past this: what the process sees is what it sees on a full disk, at any byte of a write.
+    pub(crate) fn limit_files(&self, bytes: &str) {
+        let pid = self.child.id().to_string();
+        let done = Command::new("prlimit")
+            .args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")])
+            .status()
+            .unwrap();
+        assert!(done.success());
+    }
+
+    /// Resident memory, in bytes.
+    fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
     }
 
     /// SIGKILL.
@@ -106,16 +130,7 @@ async fn a_full_disk_is_told_and_nothing_acknowledged_is_lost() {
     let process = Process::start(dir.path(), &["--max-bytes", "67108864"]);
     let mut client = process.client().await;
     publish(&mut client, batch(1, 1, 100)).await.unwrap();
-    // Files may not grow past this: what the process sees is what it sees on a full disk, at any byte of a write.
-    let limit = |bytes: &str| {
-        let pid = process.child.id().to_string();
-        let done = Command::new("prlimit")
-            .args(["--pid", &pid, &format!("--fsize={bytes}:unlimited")])
-            .status()
-            .unwrap();
-        assert!(done.success());
-    };
-    limit("100000");
+    process.limit_files("100000");
     let mut acknowledged = 100;
     let error = loop {
         match publish(&mut client, batch(1, acknowledged + 1, acknowledged + 50)).await {
@@ -131,7 +146,7 @@ async fn a_full_disk_is_told_and_nothing_acknowledged_is_lost() {
         acknowledged,
         "reading goes on"
     );
-    limit("unlimited");
+    process.limit_files("unlimited");
     while let Err(error) = publish(&mut client, batch(1, acknowledged + 1, acknowledged + 50)).await
     {
         assert_eq!(error.code(), Code::ResourceExhausted);
@@ -161,4 +176,48 @@ fn a_store_that_cannot_be_opened_ends_the_start_with_the_remedy() {
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains("in use by another process"), "{message}");
     process.kill();
+}
+
+#[tokio::test]
+async fn a_thousand_subscribers_that_read_nothing_take_no_more_memory_than_is_set_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let process = Process::start(dir.path(), &[]);
+    let mut publisher = process.client().await;
+    // 30 MB: with a delivery of 256 KiB in each of the places where one could wait, a thousand would hold more than 1 GB.
+    let filler = vec![b'x'; 10_000];
+    let mut last = 0;
+    for _ in 0..30 {
+        let events = (last + 1..=last + 100).map(|number| {
+            let mut event = event(1, number);
+            event.correlation_id = Some(String::from_utf8(filler.clone()).unwrap());
+            event
+        });
+        let batch = EventBatch { events: events.collect() }.encode_to_vec();
+        publish(&mut publisher, batch).await.unwrap();
+        last += 100;
+    }
+    let mut stalled = Vec::new();
+    for _ in 0..50 {
+        let endpoint = tonic::transport::Endpoint::from_shared(process.url.clone())
+            .unwrap()
+            .initial_stream_window_size(64 << 10);
+        let mut client = BusClient::new(endpoint.connect().await.unwrap());
+        for _ in 0..20 {
+            stalled.push(Subscriber::new(&mut client, from_earliest()).await.unwrap());
+        }
+    }
+    // One that reads gets everything, whatever the others hold.
+    let mut client = process.client().await;
+    let mut reader = Subscriber::new(&mut client, durable("reader")).await.unwrap();
+    assert_eq!(reader.sequences(last as usize).await, (1..=last).collect::<Vec<_>>());
+    let resident = process.resident();
+    assert!(resident < 200 << 20, "{} MB", resident >> 20);
+    // And one of those that waited, when it reads on.
+    let mut late = stalled.swap_remove(500);
+    let mut found = Vec::new();
+    while found.len() < last as usize {
+        let delivery = late.delivery().await;
+        found.extend(delivery.positions);
+    }
+    assert_eq!(found, (1..=last).collect::<Vec<_>>());
 }

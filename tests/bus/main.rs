@@ -5,6 +5,7 @@ mod damage;
 mod documents;
 mod faults;
 mod forwarder;
+mod killed_service;
 mod nats;
 mod server;
 mod support;

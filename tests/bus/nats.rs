@@ -5,15 +5,19 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use jimbot_mcp::bus::store::{JetStream, JetStreamOptions, Retention, Store, StoreError};
+use jimbot_mcp::bus::store::{
+    Append, Cursor, JetStream, JetStreamOptions, Lost, Retention, Store, StoreError,
+};
+use jimbot_mcp::bus::topic::Pattern;
 use jimbot_mcp::bus::{self, Config, StoreConfig};
-use jimbot_proto::events::v1::{AckLevel, PublishRequest};
+use jimbot_proto::events::v1::{AckLevel, EventBatch, EventType, GapReason, PublishRequest};
+use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::conformance::{ALL, Backend};
 use crate::forwarder::{Log, assert_all_there_once, forward, until};
-use crate::support::{Subscriber, append, batch, client, durable, read_all};
+use crate::support::{Subscriber, append, batch, client, durable, event, identities, read_all};
 
 fn binary() -> PathBuf {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/nats/bin/nats-server");
@@ -328,4 +332,97 @@ async fn a_stream_that_was_made_otherwise_is_changed_or_refused_with_the_reason(
     let options = JetStreamOptions { in_memory: true, ..JetStreamOptions::new(nats.server.url()) };
     let error = JetStream::open(options).await.err().unwrap();
     assert!(error.to_string().contains("--nats-stream"), "{error}");
+}
+
+/// Events of types that are published in turn, one of the second for each hundred of the first.
+fn rare(first: u64, last: u64) -> Append {
+    let payload = EventBatch {
+        events: (first..=last)
+            .map(|number| {
+                let mut event = event(1, number);
+                if number % 100 == 0 {
+                    event.r#type = EventType::HandPlayed as i32;
+                    event.payload = None;
+                }
+                event
+            })
+            .collect(),
+    }
+    .encode_to_vec();
+    let mut append = append(1, first, last);
+    append.spans[0].bytes = 0..payload.len();
+    Append { payload: payload.into(), ..append }
+}
+
+#[tokio::test]
+async fn who_wants_little_pulls_little_from_the_servers() {
+    let nats = Nats::new().await;
+    let options = JetStreamOptions::new(nats.server.url());
+    let store = JetStream::open(options.clone()).await.unwrap();
+    // More than what is held in memory at the next start, which is nothing.
+    for first in (1..=5_000).step_by(1_000) {
+        store.append(rare(first, first + 999)).await.unwrap();
+    }
+    store.close().await;
+    drop(store);
+    let store = JetStream::open(options).await.unwrap();
+    let sent = async || -> u64 {
+        let address = format!("127.0.0.1:{}", nats.server.monitor);
+        let answer = get(&address, "/varz").await.unwrap();
+        let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+        let varz: serde_json::Value = serde_json::from_str(body).unwrap();
+        varz["out_msgs"].as_u64().unwrap()
+    };
+    let before = sent().await;
+    let wanted = [Pattern::parse("game.hand.played").unwrap()];
+    let mut reader = store.reader(&wanted);
+    let (mut at, mut found) = (1, Vec::new());
+    while at <= 5_000 {
+        let page = reader.read(at, 1 << 20).await.unwrap();
+        assert_eq!(page.lost, None);
+        assert!(page.next > at, "{at}");
+        found.extend(identities(&page).into_iter().map(|event| event.1));
+        at = page.next;
+    }
+    assert_eq!(found, (1..=50).map(|number| number * 100).collect::<Vec<_>>());
+    let pulled = sent().await - before;
+    assert!(pulled < 1_000, "{pulled} messages for 50 events");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_message_that_someone_deleted_is_told_as_deleted() {
+    let nats = Nats::new().await;
+    let options = JetStreamOptions::new(nats.server.url());
+    let store = JetStream::open(options.clone()).await.unwrap();
+    store.append(append(1, 1, 30)).await.unwrap();
+    store.close().await;
+    drop(store);
+    let context = async_nats::jetstream::new(async_nats::connect(nats.server.url()).await.unwrap());
+    let stream = context.get_stream("JIMBOT").await.unwrap();
+    for position in [11, 12] {
+        stream.delete_message(position).await.unwrap();
+    }
+    let store = JetStream::open(options).await.unwrap();
+    let mut reader = store.reader(&[]);
+    let page = reader.read(1, 1 << 20).await.unwrap();
+    assert_eq!((page.next, page.lost), (11, None), "what is before goes first");
+    let page = reader.read(11, 1 << 20).await.unwrap();
+    let lost = Lost { first: 11, next: 13, reason: GapReason::Deleted };
+    assert_eq!((page.next, page.lost), (31, Some(lost)));
+    store.close().await;
+}
+
+#[tokio::test]
+async fn durables_of_the_servers_are_listed_and_forgotten() {
+    let nats = Nats::new().await;
+    let store = JetStream::open(JetStreamOptions::new(nats.server.url())).await.unwrap();
+    assert_eq!(store.cursors().await.unwrap(), []);
+    let cursor = Cursor { next: 7, unacked: vec![(3, 1)] };
+    for name in ["one", "two"] {
+        store.set_cursor(name, Some(cursor.clone())).await.unwrap();
+    }
+    store.set_cursor("one", None).await.unwrap();
+    assert_eq!(store.cursors().await.unwrap(), [("two".to_owned(), cursor)]);
+    store.close().await;
 }

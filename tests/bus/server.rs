@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use jimbot_mcp::bus::access::Token;
-use jimbot_mcp::bus::{Config, start};
+use jimbot_mcp::bus::store::EmbeddedOptions;
+use jimbot_mcp::bus::{Config, StoreConfig, start};
 use jimbot_proto::events::v1::subscribe_request::Request as Up;
 use jimbot_proto::events::v1::subscribe_response::Response as Down;
 use jimbot_proto::events::v1::{
-    Ack, AckLevel, Credit, Event, EventBatch, EventFilter, EventType, GetHistoryRequest,
-    LastSequenceRequest, Nack, PublishEventRequest, PublishRequest, RejectReason,
-    last_sequence_request,
+    Ack, AckLevel, Credit, DeleteDurableRequest, Event, EventBatch, EventFilter, EventType,
+    GapReason, GetHistoryRequest, LastSequenceRequest, ListDurablesRequest, Nack,
+    PublishEventRequest, PublishRequest, RejectReason, SubscribeRequest, last_sequence_request,
 };
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -17,7 +18,9 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-use crate::support::{Subscriber, batch, bus, client, durable, event, from_earliest, publish};
+use crate::support::{
+    BusClient, Subscriber, batch, bus, client, durable, event, from_earliest, publish,
+};
 
 #[tokio::test]
 async fn what_is_published_is_delivered_in_order_to_all() {
@@ -411,4 +414,181 @@ async fn the_end_of_the_bus_is_told() {
     tokio::task::spawn_blocking(move || bus.stop()).await.unwrap();
     let ended = subscriber.message().await;
     assert_eq!(ended.unwrap_err().code(), Code::Unavailable);
+}
+
+/// The value of a series at the bus's `/metrics`.
+async fn metric(bus: &jimbot_mcp::bus::Handle, series: &str) -> Option<f64> {
+    let text = get(bus.address(), "/metrics", "").await;
+    assert!(text.starts_with("HTTP/1.1 200") && text.contains("text/plain"), "{text}");
+    let line = text.lines().find(|line| line.starts_with(&format!("{series} ")))?;
+    line.rsplit(' ').next()?.parse().ok()
+}
+
+#[tokio::test]
+async fn metrics_tell_what_happened_and_how_it_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, mut client) = bus(dir.path()).await;
+    publish(&mut client, batch(1, 1, 10)).await.unwrap();
+    publish(&mut client, batch(1, 6, 15)).await.unwrap();
+    publish(&mut client, batch(0, 1, 3)).await.unwrap();
+    let mut trainer = Subscriber::new(&mut client, durable("trainer")).await.unwrap();
+    let delivery = trainer.delivery().await;
+    trainer.ack_up_to(delivery.positions[3]).await;
+    publish(&mut client, batch(1, 16, 20)).await.unwrap();
+    for (series, value) in [
+        ("jimbot_mcp_bus_events_stored_total", 20.0),
+        ("jimbot_mcp_bus_events_duplicate_total", 5.0),
+        ("jimbot_mcp_bus_events_rejected_total{reason=\"no_identity\"}", 3.0),
+        ("jimbot_mcp_bus_subscriptions", 1.0),
+        ("jimbot_mcp_bus_store_events", 20.0),
+        ("jimbot_mcp_bus_durable_connected{durable=\"trainer\"}", 1.0),
+        // Once its place is saved and the last five were delivered too.
+        ("jimbot_mcp_bus_durable_lag_events{durable=\"trainer\"}", 0.0),
+        ("jimbot_mcp_bus_durable_unacked_events{durable=\"trainer\"}", 16.0),
+        ("jimbot_mcp_bus_events_delivered_total", 20.0),
+    ] {
+        while metric(&bus, series).await != Some(value) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    while metric(&bus, "jimbot_mcp_bus_fsync_seconds_count").await.unwrap() < 1.0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(metric(&bus, "jimbot_mcp_bus_store_bytes").await.unwrap() > 100.0);
+    let figures = bus.figures().unwrap();
+    assert_eq!((figures.stored, figures.duplicates, figures.subscriptions), (20, 5, 1));
+}
+
+#[tokio::test]
+async fn durables_are_listed_and_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, mut client) = bus(dir.path()).await;
+    publish(&mut client, batch(1, 1, 10)).await.unwrap();
+    let names = async |client: &mut BusClient| -> Vec<(String, bool, u64)> {
+        let listed = client.list_durables(ListDurablesRequest {}).await.unwrap().into_inner();
+        let listed = listed.durables.into_iter();
+        listed
+            .map(|state| (state.name, state.connected, state.lag_events + state.unacked_events))
+            .collect()
+    };
+    assert_eq!(names(&mut client).await, []);
+    let mut gone = Subscriber::new(&mut client, durable("gone")).await.unwrap();
+    gone.sequences(10).await;
+    // An acknowledgement is taken when it shows: the end of a stream overtakes what was said on it.
+    while names(&mut client).await != [("gone".to_owned(), true, 0)] {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(gone);
+    let mut here = Subscriber::new(&mut client, durable("here")).await.unwrap();
+    here.sequences(10).await;
+    let wanted = [("gone".to_owned(), false, 0), ("here".to_owned(), true, 0)];
+    while names(&mut client).await != wanted {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let delete = |name: &str| DeleteDurableRequest { name: name.to_owned() };
+    let error = client.delete_durable(delete("here")).await.unwrap_err();
+    assert_eq!(error.code(), Code::FailedPrecondition, "{error:?}");
+    let error = client.delete_durable(delete("nobody")).await.unwrap_err();
+    assert_eq!(error.code(), Code::NotFound, "{error:?}");
+    assert!(error.message().contains("`nobody`"), "{error:?}");
+    let command = |arguments: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jimbot-mcp"));
+        let done =
+            command.args(["durables", "--bus", &bus.url()]).args(arguments).output().unwrap();
+        (
+            done.status.code(),
+            String::from_utf8(done.stdout).unwrap(),
+            String::from_utf8(done.stderr).unwrap(),
+        )
+    };
+    let (code, table, _) = command(&[]);
+    let rows: Vec<Vec<&str>> =
+        table.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert_eq!(code, Some(0));
+    assert_eq!(rows[1..], [["gone", "0", "0", "no"], ["here", "0", "0", "yes"]], "{table}");
+    let (_, lines, _) = command(&["--json"]);
+    let line: serde_json::Value = serde_json::from_str(lines.lines().next().unwrap()).unwrap();
+    assert_eq!((&line["name"], &line["connected"]), (&"gone".into(), &false.into()));
+    assert_eq!(command(&["--delete", "gone"]).0, Some(0));
+    let (code, _, message) = command(&["--delete", "gone"]);
+    assert!(code == Some(1) && message.contains("no durable `gone`"), "{message}");
+    assert_eq!(names(&mut client).await, [("here".to_owned(), true, 0)]);
+    // Taken again it is new, and so it is after the bus has started again.
+    drop((here, client));
+    bus.stop();
+    let (_bus, mut client) = self::bus(dir.path()).await;
+    assert_eq!(names(&mut client).await, [("here".to_owned(), false, 0)]);
+    let mut again = Subscriber::new(&mut client, durable("gone")).await.unwrap();
+    assert_eq!(again.sequences(10).await, (1..=10).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn what_is_too_large_or_unknown_is_named_and_hurts_nobody() {
+    let dir = tempfile::tempdir().unwrap();
+    let (bus, mut client) = bus(dir.path()).await;
+    let mut subscriber = Subscriber::new(&mut client, from_earliest()).await.unwrap();
+    let error = publish(&mut client, vec![0; 5 << 20]).await.unwrap_err();
+    assert_eq!(error.code(), Code::OutOfRange, "{error:?}");
+    // Bytes that are no request at all, on a stream that others share a connection with.
+    let mut raw = client.clone();
+    let request = PublishEventRequest { event: vec![0xff; 100].into(), ack_level: 0 };
+    let error = raw.publish_event(request).await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+    assert!(error.message().contains("REJECT_REASON_MALFORMED"), "{error:?}");
+    let mut wanted = from_earliest();
+    wanted.filter =
+        Some(EventFilter { topics: vec!["game.>.x".to_owned()], ..EventFilter::default() });
+    let (up, requests) = mpsc::channel(1);
+    up.send(SubscribeRequest { request: Some(Up::Start(wanted)) }).await.unwrap();
+    let mut answers = client.subscribe(ReceiverStream::new(requests)).await.unwrap().into_inner();
+    let error = answers.message().await.unwrap_err();
+    assert_eq!(error.code(), Code::InvalidArgument, "{error:?}");
+    assert!(error.message().contains("`game.>.x`"), "{error:?}");
+    // A pattern that selects nothing is none of those: what it names may come one day.
+    let mut wanted = from_earliest();
+    wanted.filter =
+        Some(EventFilter { topics: vec!["weather.>".to_owned()], ..EventFilter::default() });
+    let mut idle = Subscriber::new(&mut client, wanted).await.unwrap();
+    publish(&mut client, batch(1, 1, 10)).await.unwrap();
+    assert_eq!(subscriber.sequences(10).await, (1..=10).collect::<Vec<_>>());
+    assert!(matches!(idle.message().await.unwrap(), Some(Down::CaughtUp(_))));
+    assert_eq!(
+        metric(&bus, "jimbot_mcp_bus_events_rejected_total{reason=\"malformed\"}").await,
+        Some(1.0)
+    );
+}
+
+#[tokio::test]
+async fn what_retention_took_is_told_with_the_reason() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut options = EmbeddedOptions::new(dir.path());
+    options.retention.bytes = 64 << 10;
+    let config = Config { store: StoreConfig::Embedded(options), ..Config::embedded(dir.path()) };
+    let bus = jimbot_mcp::bus::start(config).unwrap();
+    let mut client = client(&bus.url()).await;
+    publish(&mut client, batch(1, 1, 10)).await.unwrap();
+    let mut subscriber = Subscriber::new(&mut client, durable("late")).await.unwrap();
+    assert_eq!(subscriber.sequences(10).await.len(), 10);
+    let unacked = "jimbot_mcp_bus_durable_unacked_events{durable=\"late\"}";
+    while metric(&bus, unacked).await != Some(0.0) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(subscriber);
+    for first in (11..8_011).step_by(100) {
+        publish(&mut client, batch(1, first, first + 99)).await.unwrap();
+    }
+    let mut subscriber = loop {
+        // Until its former connection has let go of the name.
+        if let Ok(subscriber) = Subscriber::new(&mut client, durable("late")).await {
+            break subscriber;
+        }
+    };
+    let Some(Down::Gap(gap)) = subscriber.message().await.unwrap() else {
+        panic!("what is gone is told before what is there");
+    };
+    assert_eq!((gap.first_position, gap.reason()), (11, GapReason::Retention));
+    let first = subscriber.delivery().await.positions[0];
+    assert_eq!(first, gap.last_position + 1);
+    let missed = metric(&bus, "jimbot_mcp_bus_events_missed_total{reason=\"retention\"}").await;
+    assert_eq!(missed, Some((gap.last_position - gap.first_position + 1) as f64));
 }

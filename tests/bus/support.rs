@@ -62,7 +62,7 @@ pub(crate) async fn read_all(
     store: &dyn Store,
     from: u64,
 ) -> (Vec<(u64, u64, u64)>, Vec<(u64, u64)>) {
-    let mut reader = store.reader();
+    let mut reader = store.reader(&[]);
     let (mut events, mut lost) = (Vec::new(), Vec::new());
     let mut at = from;
     loop {

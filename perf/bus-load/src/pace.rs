@@ -13,7 +13,7 @@ use tonic::Streaming;
 
 use crate::Failure;
 use crate::measure::{Latency, event, histogram, now_ns, pace};
-use crate::subscribe::{WINDOW, channel, subscribe};
+use crate::subscribe::{channel, subscribe};
 
 /// Publish at a rate, an event a message, while another connection of this process subscribes: latencies of the
 /// acknowledgement and of the delivery, both from when the event was meant to be sent.
@@ -67,7 +67,7 @@ impl Pace {
     }
 
     async fn publish(&self, count: u64) -> Result<(), Failure> {
-        let mut client = EventBusClient::new(channel(&self.url, WINDOW).await?);
+        let mut client = EventBusClient::new(channel(&self.url).await?);
         let (up, requests) = mpsc::channel(4096);
         let answers = client.publish(ReceiverStream::new(requests)).await?.into_inner();
         let (level, start_ns) = (self.level, now_ns());
@@ -117,7 +117,7 @@ async fn receive(
     count: u64,
     ready: std::sync::mpsc::Sender<()>,
 ) -> Result<serde_json::Value, Failure> {
-    let mut subscription = subscribe(channel(url, WINDOW).await?, false, durable).await?;
+    let mut subscription = subscribe(channel(url).await?, false, durable).await?;
     ready.send(())?;
     let mut latencies = histogram();
     while latencies.len() < count {
@@ -154,7 +154,7 @@ pub(crate) struct Fill {
 
 impl Fill {
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let mut client = EventBusClient::new(channel(&self.url, WINDOW).await?);
+        let mut client = EventBusClient::new(channel(&self.url).await?);
         let (up, requests) = mpsc::channel(16);
         let mut answers = client.publish(ReceiverStream::new(requests)).await?.into_inner();
         let start_ns = now_ns();

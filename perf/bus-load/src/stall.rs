@@ -4,7 +4,7 @@ use clap::Args;
 use tokio::io::AsyncReadExt as _;
 
 use crate::Failure;
-use crate::subscribe::{channel, subscribe};
+use crate::subscribe::{connect, subscribe};
 
 /// Subscribe many times from the oldest event on and read nothing: prints `{"ready":…}` when all stand, and ends with standard
 /// input.
@@ -28,7 +28,9 @@ impl Stall {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut held = Vec::with_capacity(self.subscribers);
         while held.len() < self.subscribers {
-            let channel = channel(&self.url, WINDOW).await?;
+            // What one does not read must not keep the next from being answered.
+            let all = WINDOW * (u32::try_from(self.each)? + 16);
+            let channel = connect(&self.url, WINDOW, all).await?;
             for _ in 0..self.each.min(self.subscribers - held.len()) {
                 held.push(subscribe(channel.clone(), true, None).await?);
             }

@@ -45,16 +45,21 @@ pub(crate) struct Subscription {
 }
 
 /// A connection with windows that hold a whole large delivery, as the service's own clients have.
-pub(crate) async fn channel(url: &str, window: u32) -> Result<Channel, Failure> {
+pub(crate) async fn channel(url: &str) -> Result<Channel, Failure> {
+    connect(url, WINDOW, 2 * WINDOW).await
+}
+
+/// A connection with these windows of each stream and of all.
+pub(crate) async fn connect(url: &str, stream: u32, all: u32) -> Result<Channel, Failure> {
     let endpoint = Endpoint::from_shared(url.to_owned())?
         .tcp_nodelay(true)
-        .initial_stream_window_size(window)
-        .initial_connection_window_size(2 * window);
+        .initial_stream_window_size(stream)
+        .initial_connection_window_size(all);
     Ok(endpoint.connect().await?)
 }
 
 /// Window of a client that means to keep up.
-pub(crate) const WINDOW: u32 = 4 << 20;
+const WINDOW: u32 = 4 << 20;
 
 pub(crate) async fn subscribe(
     channel: Channel,
@@ -87,7 +92,7 @@ impl Subscription {
 impl Subscribe {
     pub(crate) async fn run(self) -> Result<(), Failure> {
         let mut subscription =
-            subscribe(channel(&self.url, WINDOW).await?, true, self.durable.as_deref()).await?;
+            subscribe(channel(&self.url).await?, true, self.durable.as_deref()).await?;
         crate::print(&serde_json::json!({ "ready": true }))?;
         let (mut events, mut bytes, mut deliveries) = (0, 0, 0u64);
         let (mut first_ns, mut last) = (0, 0);

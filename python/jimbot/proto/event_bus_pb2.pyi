@@ -98,6 +98,34 @@ REJECT_REASON_FORBIDDEN: RejectReason.ValueType  # 5
 """The publisher may not publish it."""
 global___RejectReason = RejectReason
 
+class _GapReason:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _GapReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_GapReason.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    GAP_REASON_UNSPECIFIED: _GapReason.ValueType  # 0
+    """A bus of an earlier version, which does not tell."""
+    GAP_REASON_RETENTION: _GapReason.ValueType  # 1
+    """Retention removed them: they were too old, or too many came after them."""
+    GAP_REASON_DAMAGED: _GapReason.ValueType  # 2
+    """Their bytes are damaged on the disk."""
+    GAP_REASON_DELETED: _GapReason.ValueType  # 3
+    """Someone deleted them from the store by other means than the bus, or a cluster that stores for it left the positions out."""
+
+class GapReason(_GapReason, metaclass=_GapReasonEnumTypeWrapper):
+    """Why events can't be delivered any more."""
+
+GAP_REASON_UNSPECIFIED: GapReason.ValueType  # 0
+"""A bus of an earlier version, which does not tell."""
+GAP_REASON_RETENTION: GapReason.ValueType  # 1
+"""Retention removed them: they were too old, or too many came after them."""
+GAP_REASON_DAMAGED: GapReason.ValueType  # 2
+"""Their bytes are damaged on the disk."""
+GAP_REASON_DELETED: GapReason.ValueType  # 3
+"""Someone deleted them from the store by other means than the bus, or a cluster that stores for it left the positions out."""
+global___GapReason = GapReason
+
 @typing.final
 class Rejection(google.protobuf.message.Message):
     """An event of a batch that was not stored."""
@@ -714,23 +742,27 @@ global___Delivery = Delivery
 
 @typing.final
 class Gap(google.protobuf.message.Message):
-    """Events that retention removed before they could be delivered."""
+    """Events that are gone before they could be delivered."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
     FIRST_POSITION_FIELD_NUMBER: builtins.int
     LAST_POSITION_FIELD_NUMBER: builtins.int
+    REASON_FIELD_NUMBER: builtins.int
     first_position: builtins.int
     """First position missed."""
     last_position: builtins.int
     """Last position missed."""
+    reason: global___GapReason.ValueType
+    """Why they are gone."""
     def __init__(
         self,
         *,
         first_position: builtins.int = ...,
         last_position: builtins.int = ...,
+        reason: global___GapReason.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["first_position", b"first_position", "last_position", b"last_position"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["first_position", b"first_position", "last_position", b"last_position", "reason", b"reason"]) -> None: ...
 
 global___Gap = Gap
 
@@ -764,7 +796,7 @@ class SubscribeResponse(google.protobuf.message.Message):
 
     @property
     def gap(self) -> global___Gap:
-        """Events lost to retention."""
+        """Events that are gone."""
 
     @property
     def caught_up(self) -> global___SubscribeResponse.CaughtUp:
@@ -900,3 +932,99 @@ class LastSequenceResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["ack_level", b"ack_level", "found", b"found", "last_sequence", b"last_sequence"]) -> None: ...
 
 global___LastSequenceResponse = LastSequenceResponse
+
+@typing.final
+class ListDurablesRequest(google.protobuf.message.Message):
+    """What durables there are."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___ListDurablesRequest = ListDurablesRequest
+
+@typing.final
+class DurableState(google.protobuf.message.Message):
+    """A durable subscription."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    NEXT_POSITION_FIELD_NUMBER: builtins.int
+    LAG_EVENTS_FIELD_NUMBER: builtins.int
+    UNACKED_EVENTS_FIELD_NUMBER: builtins.int
+    CONNECTED_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name."""
+    next_position: builtins.int
+    """Position of the first event that was never delivered to it."""
+    lag_events: builtins.int
+    """Events stored that it was not given yet, wanted by its filter or not."""
+    unacked_events: builtins.int
+    """Events given to it and not acknowledged."""
+    connected: builtins.bool
+    """Whether it has a subscriber now."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        next_position: builtins.int = ...,
+        lag_events: builtins.int = ...,
+        unacked_events: builtins.int = ...,
+        connected: builtins.bool = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["connected", b"connected", "lag_events", b"lag_events", "name", b"name", "next_position", b"next_position", "unacked_events", b"unacked_events"]) -> None: ...
+
+global___DurableState = DurableState
+
+@typing.final
+class ListDurablesResponse(google.protobuf.message.Message):
+    """The durables, by name."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DURABLES_FIELD_NUMBER: builtins.int
+    @property
+    def durables(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[global___DurableState]:
+        """All of them."""
+
+    def __init__(
+        self,
+        *,
+        durables: collections.abc.Iterable[global___DurableState] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["durables", b"durables"]) -> None: ...
+
+global___ListDurablesResponse = ListDurablesResponse
+
+@typing.final
+class DeleteDurableRequest(google.protobuf.message.Message):
+    """Which durable to forget."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """Its name."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["name", b"name"]) -> None: ...
+
+global___DeleteDurableRequest = DeleteDurableRequest
+
+@typing.final
+class DeleteDurableResponse(google.protobuf.message.Message):
+    """It is forgotten."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+
+global___DeleteDurableResponse = DeleteDurableResponse

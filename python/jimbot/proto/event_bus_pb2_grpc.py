@@ -45,6 +45,16 @@ class EventBusStub(object):
                 request_serializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.LastSequenceRequest.SerializeToString,
                 response_deserializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.LastSequenceResponse.FromString,
                 )
+        self.ListDurables = channel.unary_unary(
+                '/jimbot.events.v1.EventBus/ListDurables',
+                request_serializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.ListDurablesRequest.SerializeToString,
+                response_deserializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.ListDurablesResponse.FromString,
+                )
+        self.DeleteDurable = channel.unary_unary(
+                '/jimbot.events.v1.EventBus/DeleteDurable',
+                request_serializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.DeleteDurableRequest.SerializeToString,
+                response_deserializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.DeleteDurableResponse.FromString,
+                )
 
 
 class EventBusServicer(object):
@@ -94,6 +104,21 @@ class EventBusServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListDurables(self, request, context):
+        """Lists the durables, with how far behind each is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteDurable(self, request, context):
+        """Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+        it has a subscriber.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_EventBusServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -126,6 +151,16 @@ def add_EventBusServicer_to_server(servicer, server):
                     servicer.LastSequence,
                     request_deserializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.LastSequenceRequest.FromString,
                     response_serializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.LastSequenceResponse.SerializeToString,
+            ),
+            'ListDurables': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDurables,
+                    request_deserializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.ListDurablesRequest.FromString,
+                    response_serializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.ListDurablesResponse.SerializeToString,
+            ),
+            'DeleteDurable': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteDurable,
+                    request_deserializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.DeleteDurableRequest.FromString,
+                    response_serializer=jimbot_dot_events_dot_v1_dot_event__bus__pb2.DeleteDurableResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -237,5 +272,39 @@ class EventBus(object):
         return grpc.experimental.unary_unary(request, target, '/jimbot.events.v1.EventBus/LastSequence',
             jimbot_dot_events_dot_v1_dot_event__bus__pb2.LastSequenceRequest.SerializeToString,
             jimbot_dot_events_dot_v1_dot_event__bus__pb2.LastSequenceResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def ListDurables(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/jimbot.events.v1.EventBus/ListDurables',
+            jimbot_dot_events_dot_v1_dot_event__bus__pb2.ListDurablesRequest.SerializeToString,
+            jimbot_dot_events_dot_v1_dot_event__bus__pb2.ListDurablesResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def DeleteDurable(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/jimbot.events.v1.EventBus/DeleteDurable',
+            jimbot_dot_events_dot_v1_dot_event__bus__pb2.DeleteDurableRequest.SerializeToString,
+            jimbot_dot_events_dot_v1_dot_event__bus__pb2.DeleteDurableResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)

@@ -67,6 +67,20 @@ class EventBusStub:
     ]
     """Tells up to where a publisher's events are stored, so that it can go on after a failure."""
 
+    ListDurables: grpc.UnaryUnaryMultiCallable[
+        jimbot.proto.event_bus_pb2.ListDurablesRequest,
+        jimbot.proto.event_bus_pb2.ListDurablesResponse,
+    ]
+    """Lists the durables, with how far behind each is."""
+
+    DeleteDurable: grpc.UnaryUnaryMultiCallable[
+        jimbot.proto.event_bus_pb2.DeleteDurableRequest,
+        jimbot.proto.event_bus_pb2.DeleteDurableResponse,
+    ]
+    """Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+    it has a subscriber.
+    """
+
 class EventBusAsyncStub:
     """Publish, subscribe, look back."""
 
@@ -107,6 +121,20 @@ class EventBusAsyncStub:
         jimbot.proto.event_bus_pb2.LastSequenceResponse,
     ]
     """Tells up to where a publisher's events are stored, so that it can go on after a failure."""
+
+    ListDurables: grpc.aio.UnaryUnaryMultiCallable[
+        jimbot.proto.event_bus_pb2.ListDurablesRequest,
+        jimbot.proto.event_bus_pb2.ListDurablesResponse,
+    ]
+    """Lists the durables, with how far behind each is."""
+
+    DeleteDurable: grpc.aio.UnaryUnaryMultiCallable[
+        jimbot.proto.event_bus_pb2.DeleteDurableRequest,
+        jimbot.proto.event_bus_pb2.DeleteDurableResponse,
+    ]
+    """Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+    it has a subscriber.
+    """
 
 class EventBusServicer(metaclass=abc.ABCMeta):
     """Publish, subscribe, look back."""
@@ -160,5 +188,23 @@ class EventBusServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[jimbot.proto.event_bus_pb2.LastSequenceResponse, collections.abc.Awaitable[jimbot.proto.event_bus_pb2.LastSequenceResponse]]:
         """Tells up to where a publisher's events are stored, so that it can go on after a failure."""
+
+    @abc.abstractmethod
+    def ListDurables(
+        self,
+        request: jimbot.proto.event_bus_pb2.ListDurablesRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[jimbot.proto.event_bus_pb2.ListDurablesResponse, collections.abc.Awaitable[jimbot.proto.event_bus_pb2.ListDurablesResponse]]:
+        """Lists the durables, with how far behind each is."""
+
+    @abc.abstractmethod
+    def DeleteDurable(
+        self,
+        request: jimbot.proto.event_bus_pb2.DeleteDurableRequest,
+        context: _ServicerContext,
+    ) -> typing.Union[jimbot.proto.event_bus_pb2.DeleteDurableResponse, collections.abc.Awaitable[jimbot.proto.event_bus_pb2.DeleteDurableResponse]]:
+        """Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+        it has a subscriber.
+        """
 
 def add_EventBusServicer_to_server(servicer: EventBusServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...

@@ -14,16 +14,18 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use jimbot_proto::events::v1::AckLevel;
+use jimbot_proto::events::v1::{AckLevel, GapReason};
 use prost::Message;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::super::metrics::Flushes;
 use super::super::publishers::{Numbers, Publisher, Publishers, identity};
 use super::super::scan;
+use super::super::topic::Pattern;
 use super::state;
 use super::tail::{TAIL_BYTES, Tail};
 use super::{
-    Append, Appended, Clock, Cursor, Extent, Fresh, Page, Retention, Run, Store, StoreError,
+    Append, Appended, Clock, Cursor, Extent, Fresh, Lost, Page, Retention, Run, Store, StoreError,
     StoreReader,
 };
 use crate::journal::{
@@ -99,6 +101,7 @@ pub struct Embedded {
     next: watch::Receiver<u64>,
     known: Arc<Mutex<Known>>,
     level: AckLevel,
+    flushed: Arc<Flushes>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -150,6 +153,7 @@ impl Embedded {
             clock: options.clock,
         };
         let trims = jobs.downgrade();
+        let flushed = Arc::new(Flushes::default());
         let spawn = |name: &str, run: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
                 .name(name.to_owned())
@@ -160,7 +164,11 @@ impl Embedded {
             spawn("bus-store", Box::new(move || writer.run(job_queue)))?,
             spawn(
                 "bus-flush",
-                Box::new(move || flush(&syncer, &flush_queue, options.fsync_interval, &trims)),
+                Box::new({
+                    let flushed = Arc::clone(&flushed);
+                    let interval = options.fsync_interval;
+                    move || flush(&syncer, &flush_queue, interval, &trims, &flushed)
+                }),
             )?,
         ];
         Ok(Embedded {
@@ -171,6 +179,7 @@ impl Embedded {
             next,
             known,
             level: options.level,
+            flushed,
             threads: Mutex::new(threads),
         })
     }
@@ -221,7 +230,7 @@ impl Store for Embedded {
         self.ask(|reply| Job::Append(append, reply)).await
     }
 
-    fn reader(&self) -> Box<dyn StoreReader> {
+    fn reader(&self, _wanted: &[Pattern]) -> Box<dyn StoreReader> {
         Box::new(EmbeddedReader {
             tail: Arc::clone(&self.tail),
             reader: self.reader.clone(),
@@ -257,6 +266,15 @@ impl Store for Embedded {
 
     async fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), StoreError> {
         self.ask(|reply| Job::Cursor(name.to_owned(), cursor, reply)).await
+    }
+
+    async fn cursors(&self) -> Result<Vec<(String, Cursor)>, StoreError> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(known.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())).collect())
+    }
+
+    fn flushes(&self) -> Option<&Flushes> {
+        Some(&self.flushed)
     }
 
     async fn close(&self) {
@@ -307,7 +325,12 @@ impl StoreReader for EmbeddedReader {
         .await?;
         self.place = Some(place);
         let Found { records, lost, next } = found;
-        Ok(Page { runs: records.into_iter().map(run_of).collect(), lost, next })
+        let lost = lost.map(|journal::Lost { first, next, damaged }| {
+            let reason = if damaged { GapReason::Damaged } else { GapReason::Retention };
+            Lost { first, next, reason }
+        });
+        let runs = records.into_iter().map(run_of).collect();
+        Ok(Page { runs, lost, next, shared: false })
     }
 }
 
@@ -530,6 +553,7 @@ fn flush(
     requests: &std_mpsc::Receiver<FlushRequest>,
     interval: Duration,
     trims: &mpsc::WeakSender<Job>,
+    flushed: &Flushes,
 ) {
     let failed = AtomicBool::new(false);
     let mut trimmed = Instant::now();
@@ -546,7 +570,15 @@ fn flush(
             Err(std_mpsc::RecvTimeoutError::Timeout) => false,
             Err(std_mpsc::RecvTimeoutError::Disconnected) => true,
         };
+        let start = Instant::now();
+        let before = syncer.synced();
         let result = syncer.sync();
+        match &result {
+            // With nothing to flush no disk was asked.
+            Ok(synced) if *synced > before => flushed.took(start.elapsed()),
+            Ok(_) => {}
+            Err(_) => flushed.failed(),
+        }
         due = Instant::now() + interval;
         if let Err(error) = &result
             && !failed.swap(true, Ordering::Relaxed)

@@ -3,10 +3,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jimbot_proto::events::v1::AckLevel;
+use jimbot_proto::events::v1::{AckLevel, GapReason};
 use tokio::sync::watch;
 
 use super::super::publishers::{Numbers, Publisher, Publishers};
+use super::super::topic::Pattern;
 use super::{
     Append, Appended, Clock, Cursor, Extent, Fresh, Lost, Page, Retention, Run, Store, StoreError,
     StoreReader,
@@ -116,7 +117,7 @@ impl Store for Memory {
         })
     }
 
-    fn reader(&self) -> Box<dyn StoreReader> {
+    fn reader(&self, _wanted: &[Pattern]) -> Box<dyn StoreReader> {
         Box::new(self.clone())
     }
 
@@ -152,6 +153,11 @@ impl Store for Memory {
         Ok(())
     }
 
+    async fn cursors(&self) -> Result<Vec<(String, Cursor)>, StoreError> {
+        let state = self.state();
+        Ok(state.cursors.iter().map(|(name, cursor)| (name.clone(), cursor.clone())).collect())
+    }
+
     async fn close(&self) {}
 }
 
@@ -162,9 +168,12 @@ impl StoreReader for Memory {
         let mut state = self.state();
         state.trim(&self.shared.retention, now.mono_ns);
         let earliest = state.earliest();
-        let lost =
-            (from < earliest).then_some(Lost { first: from, next: earliest, damaged: false });
-        let mut page = Page { lost, next: from.max(earliest), ..Page::default() };
+        let lost = (from < earliest).then_some(Lost {
+            first: from,
+            next: earliest,
+            reason: GapReason::Retention,
+        });
+        let mut page = Page { lost, next: from.max(earliest), shared: true, ..Page::default() };
         let start = state.runs.partition_point(|(run, _)| run.next() <= page.next);
         let mut bytes = 0;
         for (run, _) in state.runs.range(start..) {

@@ -18,15 +18,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use jimbot_core::time::Now;
-use jimbot_proto::events::v1::AckLevel;
+use jimbot_proto::events::v1::{AckLevel, GapReason};
 use tokio::sync::watch;
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use jetstream::{JetStream, JetStreamOptions};
 pub use memory::Memory;
 
+use super::metrics::Flushes;
 use super::publishers::Publisher;
-pub use crate::journal::{Lost, Retention};
+use super::topic::Pattern;
+pub use crate::journal::Retention;
 
 /// Reads both clocks.
 pub type Clock = Arc<dyn Fn() -> Now + Send + Sync>;
@@ -132,6 +134,17 @@ impl Run {
     }
 }
 
+/// Events that can't be read any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lost {
+    /// First position.
+    pub first: u64,
+    /// Position after the last one.
+    pub next: u64,
+    /// Why.
+    pub reason: GapReason,
+}
+
 /// What a read found.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -141,6 +154,8 @@ pub struct Page {
     pub lost: Option<Lost>,
     /// Position to go on from.
     pub next: u64,
+    /// The events lie in the store's own memory, so that holding them costs little.
+    pub shared: bool,
 }
 
 /// Where a durable subscription stands.
@@ -211,8 +226,9 @@ pub trait Store: Send + Sync + 'static {
     /// Stores events, and returns when the level asked for is reached. Events that are stored already are left out.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
-    /// A reading end of its own.
-    fn reader(&self) -> Box<dyn StoreReader>;
+    /// A reading end of its own. `wanted` is a hint: a store may leave out runs whose topics none of it selects, where
+    /// that is cheaper than handing them over; an empty list wants all.
+    fn reader(&self, wanted: &[Pattern]) -> Box<dyn StoreReader>;
 
     /// What is there.
     fn extent(&self) -> Extent;
@@ -231,6 +247,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Notes where a durable stands, or forgets it.
     async fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), StoreError>;
+
+    /// Where all durables stand.
+    async fn cursors(&self) -> Result<Vec<(String, Cursor)>, StoreError>;
+
+    /// How long flushing takes, where the store itself flushes.
+    fn flushes(&self) -> Option<&Flushes> {
+        None
+    }
 
     /// Flushes what can be flushed and ends the store's threads and connections.
     async fn close(&self);

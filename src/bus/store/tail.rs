@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::{PoisonError, RwLock};
 
-use super::{Page, Run};
+use jimbot_proto::events::v1::GapReason;
+
+use super::{Lost, Page, Run};
 
 /// Bytes of events held. The newest run stays whatever its size.
 pub(super) const TAIL_BYTES: usize = 16 << 20;
@@ -53,10 +55,19 @@ impl Tail {
             return None;
         }
         let start = held.runs.partition_point(|run| run.next() <= from);
-        let mut page = Page { next: from, ..Page::default() };
+        let mut page = Page { next: from, shared: true, ..Page::default() };
         let mut bytes = 0;
         for run in held.runs.range(start..) {
             if bytes >= max_bytes {
+                break;
+            }
+            if run.first > page.next {
+                // A position that the store has nothing at. What stands before it goes first.
+                if page.runs.is_empty() {
+                    let reason = GapReason::Deleted;
+                    page.lost = Some(Lost { first: page.next, next: run.first, reason });
+                }
+                page.next = if page.runs.is_empty() { run.first } else { page.next };
                 break;
             }
             bytes += run.elements.len();
@@ -88,8 +99,18 @@ mod tests {
         assert_eq!((page.runs.len(), page.next), (1, 9));
         let page = tail.read(7, 1000).unwrap();
         assert_eq!((page.runs.len(), page.next), (2, 11));
-        tail.push(run(11, 1, 10_000));
-        assert_eq!(tail.read(11, 1).unwrap().runs.len(), 1, "the newest stays whatever its size");
-        assert_eq!(tail.read(10, 1), None);
+        tail.push(run(12, 1, 1));
+        let page = tail.read(9, 1000).unwrap();
+        assert_eq!(
+            (page.runs.len(), page.next, page.lost),
+            (1, 11, None),
+            "what is before the gap"
+        );
+        let page = tail.read(11, 1000).unwrap();
+        let lost = Lost { first: 11, next: 12, reason: GapReason::Deleted };
+        assert_eq!((page.runs.len(), page.next, page.lost), (0, 12, Some(lost)));
+        tail.push(run(13, 1, 10_000));
+        assert_eq!(tail.read(13, 1).unwrap().runs.len(), 1, "the newest stays whatever its size");
+        assert_eq!(tail.read(12, 1), None);
     }
 }

@@ -257,6 +257,16 @@ families! {
         "Events in the log that are neither delivered nor spilled.";
     FORWARDER_CONNECTED: Kind::Gauge, "jimbot_mcp_forwarder_connected" / 1, NONE, None,
         "1 while the forwarder is connected to the Event Bus.";
+    BUS_STORED: Kind::Counter, "jimbot_mcp_bus_events_stored_total" / 1, NONE, None,
+        "Events that the Event Bus in this process has stored.";
+    BUS_DUPLICATES: Kind::Counter, "jimbot_mcp_bus_events_duplicate_total" / 1, NONE, None,
+        "Events that it had stored before and that came again.";
+    BUS_DELIVERED: Kind::Counter, "jimbot_mcp_bus_events_delivered_total" / 1, NONE, None,
+        "Events that it has delivered for the first time, once for each subscriber.";
+    BUS_SUBSCRIPTIONS: Kind::Gauge, "jimbot_mcp_bus_subscriptions" / 1, NONE, None,
+        "Subscriptions that it has now.";
+    BUS_STORE_BYTES: Kind::Gauge, "jimbot_mcp_bus_store_bytes" / 1, NONE, None,
+        "Bytes of its store.";
     NOTICES_DROPPED: Kind::Counter, "jimbot_mcp_notices_dropped_total" / 1, NONE, None,
         "Notices for people that were dropped because too many waited.";
     START_TIME: Kind::Gauge, "jimbot_mcp_start_time_seconds" / NS, NONE, None,

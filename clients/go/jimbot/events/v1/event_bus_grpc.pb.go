@@ -30,6 +30,11 @@ type EventBusClient interface {
 	GetHistory(ctx context.Context, in *GetHistoryRequest, opts ...grpc.CallOption) (EventBus_GetHistoryClient, error)
 	// Tells up to where a publisher's events are stored, so that it can go on after a failure.
 	LastSequence(ctx context.Context, in *LastSequenceRequest, opts ...grpc.CallOption) (*LastSequenceResponse, error)
+	// Lists the durables, with how far behind each is.
+	ListDurables(ctx context.Context, in *ListDurablesRequest, opts ...grpc.CallOption) (*ListDurablesResponse, error)
+	// Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+	// it has a subscriber.
+	DeleteDurable(ctx context.Context, in *DeleteDurableRequest, opts ...grpc.CallOption) (*DeleteDurableResponse, error)
 }
 
 type eventBusClient struct {
@@ -161,6 +166,24 @@ func (c *eventBusClient) LastSequence(ctx context.Context, in *LastSequenceReque
 	return out, nil
 }
 
+func (c *eventBusClient) ListDurables(ctx context.Context, in *ListDurablesRequest, opts ...grpc.CallOption) (*ListDurablesResponse, error) {
+	out := new(ListDurablesResponse)
+	err := c.cc.Invoke(ctx, "/jimbot.events.v1.EventBus/ListDurables", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *eventBusClient) DeleteDurable(ctx context.Context, in *DeleteDurableRequest, opts ...grpc.CallOption) (*DeleteDurableResponse, error) {
+	out := new(DeleteDurableResponse)
+	err := c.cc.Invoke(ctx, "/jimbot.events.v1.EventBus/DeleteDurable", in, out, opts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // EventBusServer is the server API for EventBus service.
 // All implementations must embed UnimplementedEventBusServer
 // for forward compatibility
@@ -178,6 +201,11 @@ type EventBusServer interface {
 	GetHistory(*GetHistoryRequest, EventBus_GetHistoryServer) error
 	// Tells up to where a publisher's events are stored, so that it can go on after a failure.
 	LastSequence(context.Context, *LastSequenceRequest) (*LastSequenceResponse, error)
+	// Lists the durables, with how far behind each is.
+	ListDurables(context.Context, *ListDurablesRequest) (*ListDurablesResponse, error)
+	// Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+	// it has a subscriber.
+	DeleteDurable(context.Context, *DeleteDurableRequest) (*DeleteDurableResponse, error)
 	mustEmbedUnimplementedEventBusServer()
 }
 
@@ -202,6 +230,12 @@ func (UnimplementedEventBusServer) GetHistory(*GetHistoryRequest, EventBus_GetHi
 }
 func (UnimplementedEventBusServer) LastSequence(context.Context, *LastSequenceRequest) (*LastSequenceResponse, error) {
 	return nil, status.Errorf(codes.Unimplemented, "method LastSequence not implemented")
+}
+func (UnimplementedEventBusServer) ListDurables(context.Context, *ListDurablesRequest) (*ListDurablesResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method ListDurables not implemented")
+}
+func (UnimplementedEventBusServer) DeleteDurable(context.Context, *DeleteDurableRequest) (*DeleteDurableResponse, error) {
+	return nil, status.Errorf(codes.Unimplemented, "method DeleteDurable not implemented")
 }
 func (UnimplementedEventBusServer) mustEmbedUnimplementedEventBusServer() {}
 
@@ -343,6 +377,42 @@ func _EventBus_LastSequence_Handler(srv interface{}, ctx context.Context, dec fu
 	return interceptor(ctx, in, info, handler)
 }
 
+func _EventBus_ListDurables_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDurablesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventBusServer).ListDurables(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/jimbot.events.v1.EventBus/ListDurables",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventBusServer).ListDurables(ctx, req.(*ListDurablesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _EventBus_DeleteDurable_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteDurableRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(EventBusServer).DeleteDurable(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: "/jimbot.events.v1.EventBus/DeleteDurable",
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(EventBusServer).DeleteDurable(ctx, req.(*DeleteDurableRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 var _EventBus_serviceDesc = grpc.ServiceDesc{
 	ServiceName: "jimbot.events.v1.EventBus",
 	HandlerType: (*EventBusServer)(nil),
@@ -358,6 +428,14 @@ var _EventBus_serviceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "LastSequence",
 			Handler:    _EventBus_LastSequence_Handler,
+		},
+		{
+			MethodName: "ListDurables",
+			Handler:    _EventBus_ListDurables_Handler,
+		},
+		{
+			MethodName: "DeleteDurable",
+			Handler:    _EventBus_DeleteDurable_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -24,7 +24,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file jimbot/events/v1/event_bus.proto.
  */
 export const file_jimbot_events_v1_event_bus: GenFile = /*@__PURE__*/
-  fileDesc("CiBqaW1ib3QvZXZlbnRzL3YxL2V2ZW50X2J1cy5wcm90bxIQamltYm90LmV2ZW50cy52MSJbCglSZWplY3Rpb24SDQoFaW5kZXgYASABKA0SLgoGcmVhc29uGAIgASgOMh4uamltYm90LmV2ZW50cy52MS5SZWplY3RSZWFzb24SDwoHbWVzc2FnZRgDIAEoCSLCAQoNUHVibGlzaFJlc3VsdBItCglhY2tfbGV2ZWwYASABKA4yGi5qaW1ib3QuZXZlbnRzLnYxLkFja0xldmVsEg4KBnN0b3JlZBgCIAEoDRISCgpkdXBsaWNhdGVzGAMgASgNEhYKDmZpcnN0X3Bvc2l0aW9uGAQgASgEEhUKDWxhc3RfcG9zaXRpb24YBSABKAQSLwoKcmVqZWN0aW9ucxgGIAMoCzIbLmppbWJvdC5ldmVudHMudjEuUmVqZWN0aW9uInIKE1B1Ymxpc2hFdmVudFJlcXVlc3QSLAoFZXZlbnQYASABKAsyFy5qaW1ib3QuZXZlbnRzLnYxLkV2ZW50QgSwtRgBEi0KCWFja19sZXZlbBgCIAEoDjIaLmppbWJvdC5ldmVudHMudjEuQWNrTGV2ZWwiRwoUUHVibGlzaEV2ZW50UmVzcG9uc2USLwoGcmVzdWx0GAEgASgLMh8uamltYm90LmV2ZW50cy52MS5QdWJsaXNoUmVzdWx0IncKE1B1Ymxpc2hCYXRjaFJlcXVlc3QSMQoFYmF0Y2gYASABKAsyHC5qaW1ib3QuZXZlbnRzLnYxLkV2ZW50QmF0Y2hCBLC1GAESLQoJYWNrX2xldmVsGAIgASgOMhouamltYm90LmV2ZW50cy52MS5BY2tMZXZlbCJHChRQdWJsaXNoQmF0Y2hSZXNwb25zZRIvCgZyZXN1bHQYASABKAsyHy5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hSZXN1bHQihgEKDlB1Ymxpc2hSZXF1ZXN0EjEKBWJhdGNoGAEgASgLMhwuamltYm90LmV2ZW50cy52MS5FdmVudEJhdGNoQgSwtRgBEi0KCWFja19sZXZlbBgCIAEoDjIaLmppbWJvdC5ldmVudHMudjEuQWNrTGV2ZWwSEgoKcmVxdWVzdF9pZBgDIAEoBCJWCg9QdWJsaXNoUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoBBIvCgZyZXN1bHQYAiABKAsyHy5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hSZXN1bHQifwoLRXZlbnRGaWx0ZXISDgoGdG9waWNzGAEgAygJEhEKCWdhbWVfa2V5cxgCIAMoBhIPCgdzb3VyY2VzGAMgAygJEhAKCHNlc3Npb25zGAQgAygGEioKBXR5cGVzGAUgAygOMhsuamltYm90LmV2ZW50cy52MS5FdmVudFR5cGUiMgoLTG9nU2VxdWVuY2USEQoJbG9nX2Vwb2NoGAEgASgGEhAKCHNlcXVlbmNlGAIgASgEIt0CCg1TdGFydFBvc2l0aW9uEjwKCGVhcmxpZXN0GAEgASgLMiguamltYm90LmV2ZW50cy52MS5TdGFydFBvc2l0aW9uLkVhcmxpZXN0SAASOAoGbGF0ZXN0GAIgASgLMiYuamltYm90LmV2ZW50cy52MS5TdGFydFBvc2l0aW9uLkxhdGVzdEgAEhIKCHBvc2l0aW9uGAMgASgESAASMQoIc2VxdWVuY2UYBCABKAsyHS5qaW1ib3QuZXZlbnRzLnYxLkxvZ1NlcXVlbmNlSAASKgoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABI4CgZyZXN1bWUYBiABKAsyJi5qaW1ib3QuZXZlbnRzLnYxLlN0YXJ0UG9zaXRpb24uUmVzdW1lSAAaCgoIRWFybGllc3QaCAoGTGF0ZXN0GggKBlJlc3VtZUIHCgVzdGFydCJ3CgdEdXJhYmxlEgwKBG5hbWUYASABKAkSKwoIYWNrX3dhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoObWF4X2RlbGl2ZXJpZXMYAyABKBESGQoRZGVhZF9sZXR0ZXJfdG9waWMYBCABKAkikQIKDlN1YnNjcmliZVN0YXJ0Ei0KBmZpbHRlchgBIAEoCzIdLmppbWJvdC5ldmVudHMudjEuRXZlbnRGaWx0ZXISLgoFc3RhcnQYAiABKAsyHy5qaW1ib3QuZXZlbnRzLnYxLlN0YXJ0UG9zaXRpb24SKgoHZHVyYWJsZRgDIAEoCzIZLmppbWJvdC5ldmVudHMudjEuRHVyYWJsZRIaChJtYXhfdW5hY2tlZF9ldmVudHMYBCABKA0SGAoQbWF4X2JhdGNoX2V2ZW50cxgFIAEoDRIXCg9tYXhfYmF0Y2hfYnl0ZXMYBiABKA0SFgoOaW5pdGlhbF9jcmVkaXQYByABKAQSDQoFcmVzZXQYCCABKAgiJwoDQWNrEg0KBXVwX3RvGAEgASgEEhEKCXBvc2l0aW9ucxgCIAMoBCJDCgROYWNrEhEKCXBvc2l0aW9ucxgBIAMoBBIoCgVkZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIYCgZDcmVkaXQSDgoGZXZlbnRzGAEgASgEIsoBChBTdWJzY3JpYmVSZXF1ZXN0EjEKBXN0YXJ0GAEgASgLMiAuamltYm90LmV2ZW50cy52MS5TdWJzY3JpYmVTdGFydEgAEiQKA2FjaxgCIAEoCzIVLmppbWJvdC5ldmVudHMudjEuQWNrSAASJgoEbmFjaxgDIAEoCzIWLmppbWJvdC5ldmVudHMudjEuTmFja0gAEioKBmNyZWRpdBgEIAEoCzIYLmppbWJvdC5ldmVudHMudjEuQ3JlZGl0SABCCQoHcmVxdWVzdCJMCgpTdWJzY3JpYmVkEhYKDnN0YXJ0X3Bvc2l0aW9uGAEgASgEEhUKDWxhc3RfcG9zaXRpb24YAiABKAQSDwoHcmVzdW1lZBgDIAEoCCJhCghEZWxpdmVyeRIxCgViYXRjaBgBIAEoCzIcLmppbWJvdC5ldmVudHMudjEuRXZlbnRCYXRjaEIEsLUYARIRCglwb3NpdGlvbnMYAiADKAQSDwoHYXR0ZW1wdBgDIAEoDSI0CgNHYXASFgoOZmlyc3RfcG9zaXRpb24YASABKAQSFQoNbGFzdF9wb3NpdGlvbhgCIAEoBCL4AQoRU3Vic2NyaWJlUmVzcG9uc2USMgoKc3Vic2NyaWJlZBgBIAEoCzIcLmppbWJvdC5ldmVudHMudjEuU3Vic2NyaWJlZEgAEi4KCGRlbGl2ZXJ5GAIgASgLMhouamltYm90LmV2ZW50cy52MS5EZWxpdmVyeUgAEiQKA2dhcBgDIAEoCzIVLmppbWJvdC5ldmVudHMudjEuR2FwSAASQQoJY2F1Z2h0X3VwGAQgASgLMiwuamltYm90LmV2ZW50cy52MS5TdWJzY3JpYmVSZXNwb25zZS5DYXVnaHRVcEgAGgoKCENhdWdodFVwQgoKCHJlc3BvbnNlIrMBChFHZXRIaXN0b3J5UmVxdWVzdBItCgZmaWx0ZXIYASABKAsyHS5qaW1ib3QuZXZlbnRzLnYxLkV2ZW50RmlsdGVyEigKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAnRvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVsaW1pdBgEIAEoBBIOCgZjdXJzb3IYBSABKAkibwoSR2V0SGlzdG9yeVJlc3BvbnNlEjEKBWJhdGNoGAEgASgLMhwuamltYm90LmV2ZW50cy52MS5FdmVudEJhdGNoQgSwtRgBEhEKCXBvc2l0aW9ucxgCIAMoBBITCgtuZXh0X2N1cnNvchgDIAEoCSJLChNMYXN0U2VxdWVuY2VSZXF1ZXN0EhMKCWxvZ19lcG9jaBgBIAEoBkgAEhIKCHByb2R1Y2VyGAIgASgJSABCCwoJcHVibGlzaGVyImsKFExhc3RTZXF1ZW5jZVJlc3BvbnNlEg0KBWZvdW5kGAEgASgIEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAQSLQoJYWNrX2xldmVsGAMgASgOMhouamltYm90LmV2ZW50cy52MS5BY2tMZXZlbCqDAQoIQWNrTGV2ZWwSGQoVQUNLX0xFVkVMX1VOU1BFQ0lGSUVEEAASFAoQQUNLX0xFVkVMX01FTU9SWRABEhUKEUFDS19MRVZFTF9XUklUVEVOEAISFQoRQUNLX0xFVkVMX0ZTWU5DRUQQAxIYChRBQ0tfTEVWRUxfUkVQTElDQVRFRBAEKsMBCgxSZWplY3RSZWFzb24SHQoZUkVKRUNUX1JFQVNPTl9VTlNQRUNJRklFRBAAEhsKF1JFSkVDVF9SRUFTT05fTUFMRk9STUVEEAESGwoXUkVKRUNUX1JFQVNPTl9UT09fTEFSR0UQAhIdChlSRUpFQ1RfUkVBU09OX05PX0lERU5USVRZEAMSHgoaUkVKRUNUX1JFQVNPTl9VTktOT1dOX1RZUEUQBBIbChdSRUpFQ1RfUkVBU09OX0ZPUkJJRERFThAFMrAECghFdmVudEJ1cxJdCgxQdWJsaXNoRXZlbnQSJS5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hFdmVudFJlcXVlc3QaJi5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hFdmVudFJlc3BvbnNlEl0KDFB1Ymxpc2hCYXRjaBIlLmppbWJvdC5ldmVudHMudjEuUHVibGlzaEJhdGNoUmVxdWVzdBomLmppbWJvdC5ldmVudHMudjEuUHVibGlzaEJhdGNoUmVzcG9uc2USUgoHUHVibGlzaBIgLmppbWJvdC5ldmVudHMudjEuUHVibGlzaFJlcXVlc3QaIS5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hSZXNwb25zZSgBMAESWAoJU3Vic2NyaWJlEiIuamltYm90LmV2ZW50cy52MS5TdWJzY3JpYmVSZXF1ZXN0GiMuamltYm90LmV2ZW50cy52MS5TdWJzY3JpYmVSZXNwb25zZSgBMAESWQoKR2V0SGlzdG9yeRIjLmppbWJvdC5ldmVudHMudjEuR2V0SGlzdG9yeVJlcXVlc3QaJC5qaW1ib3QuZXZlbnRzLnYxLkdldEhpc3RvcnlSZXNwb25zZTABEl0KDExhc3RTZXF1ZW5jZRIlLmppbWJvdC5ldmVudHMudjEuTGFzdFNlcXVlbmNlUmVxdWVzdBomLmppbWJvdC5ldmVudHMudjEuTGFzdFNlcXVlbmNlUmVzcG9uc2VCQ1pBZ2l0aHViLmNvbS9qaW1ib3QvamltYm90LW1jcC9jbGllbnRzL2dvL2ppbWJvdC9ldmVudHMvdjE7ZXZlbnRzdjFiBnByb3RvMw", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jimbot_events_v1_base, file_jimbot_events_v1_options]);
+  fileDesc("CiBqaW1ib3QvZXZlbnRzL3YxL2V2ZW50X2J1cy5wcm90bxIQamltYm90LmV2ZW50cy52MSJbCglSZWplY3Rpb24SDQoFaW5kZXgYASABKA0SLgoGcmVhc29uGAIgASgOMh4uamltYm90LmV2ZW50cy52MS5SZWplY3RSZWFzb24SDwoHbWVzc2FnZRgDIAEoCSLCAQoNUHVibGlzaFJlc3VsdBItCglhY2tfbGV2ZWwYASABKA4yGi5qaW1ib3QuZXZlbnRzLnYxLkFja0xldmVsEg4KBnN0b3JlZBgCIAEoDRISCgpkdXBsaWNhdGVzGAMgASgNEhYKDmZpcnN0X3Bvc2l0aW9uGAQgASgEEhUKDWxhc3RfcG9zaXRpb24YBSABKAQSLwoKcmVqZWN0aW9ucxgGIAMoCzIbLmppbWJvdC5ldmVudHMudjEuUmVqZWN0aW9uInIKE1B1Ymxpc2hFdmVudFJlcXVlc3QSLAoFZXZlbnQYASABKAsyFy5qaW1ib3QuZXZlbnRzLnYxLkV2ZW50QgSwtRgBEi0KCWFja19sZXZlbBgCIAEoDjIaLmppbWJvdC5ldmVudHMudjEuQWNrTGV2ZWwiRwoUUHVibGlzaEV2ZW50UmVzcG9uc2USLwoGcmVzdWx0GAEgASgLMh8uamltYm90LmV2ZW50cy52MS5QdWJsaXNoUmVzdWx0IncKE1B1Ymxpc2hCYXRjaFJlcXVlc3QSMQoFYmF0Y2gYASABKAsyHC5qaW1ib3QuZXZlbnRzLnYxLkV2ZW50QmF0Y2hCBLC1GAESLQoJYWNrX2xldmVsGAIgASgOMhouamltYm90LmV2ZW50cy52MS5BY2tMZXZlbCJHChRQdWJsaXNoQmF0Y2hSZXNwb25zZRIvCgZyZXN1bHQYASABKAsyHy5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hSZXN1bHQihgEKDlB1Ymxpc2hSZXF1ZXN0EjEKBWJhdGNoGAEgASgLMhwuamltYm90LmV2ZW50cy52MS5FdmVudEJhdGNoQgSwtRgBEi0KCWFja19sZXZlbBgCIAEoDjIaLmppbWJvdC5ldmVudHMudjEuQWNrTGV2ZWwSEgoKcmVxdWVzdF9pZBgDIAEoBCJWCg9QdWJsaXNoUmVzcG9uc2USEgoKcmVxdWVzdF9pZBgBIAEoBBIvCgZyZXN1bHQYAiABKAsyHy5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hSZXN1bHQifwoLRXZlbnRGaWx0ZXISDgoGdG9waWNzGAEgAygJEhEKCWdhbWVfa2V5cxgCIAMoBhIPCgdzb3VyY2VzGAMgAygJEhAKCHNlc3Npb25zGAQgAygGEioKBXR5cGVzGAUgAygOMhsuamltYm90LmV2ZW50cy52MS5FdmVudFR5cGUiMgoLTG9nU2VxdWVuY2USEQoJbG9nX2Vwb2NoGAEgASgGEhAKCHNlcXVlbmNlGAIgASgEIt0CCg1TdGFydFBvc2l0aW9uEjwKCGVhcmxpZXN0GAEgASgLMiguamltYm90LmV2ZW50cy52MS5TdGFydFBvc2l0aW9uLkVhcmxpZXN0SAASOAoGbGF0ZXN0GAIgASgLMiYuamltYm90LmV2ZW50cy52MS5TdGFydFBvc2l0aW9uLkxhdGVzdEgAEhIKCHBvc2l0aW9uGAMgASgESAASMQoIc2VxdWVuY2UYBCABKAsyHS5qaW1ib3QuZXZlbnRzLnYxLkxvZ1NlcXVlbmNlSAASKgoEdGltZRgFIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBIABI4CgZyZXN1bWUYBiABKAsyJi5qaW1ib3QuZXZlbnRzLnYxLlN0YXJ0UG9zaXRpb24uUmVzdW1lSAAaCgoIRWFybGllc3QaCAoGTGF0ZXN0GggKBlJlc3VtZUIHCgVzdGFydCJ3CgdEdXJhYmxlEgwKBG5hbWUYASABKAkSKwoIYWNrX3dhaXQYAiABKAsyGS5nb29nbGUucHJvdG9idWYuRHVyYXRpb24SFgoObWF4X2RlbGl2ZXJpZXMYAyABKBESGQoRZGVhZF9sZXR0ZXJfdG9waWMYBCABKAkikQIKDlN1YnNjcmliZVN0YXJ0Ei0KBmZpbHRlchgBIAEoCzIdLmppbWJvdC5ldmVudHMudjEuRXZlbnRGaWx0ZXISLgoFc3RhcnQYAiABKAsyHy5qaW1ib3QuZXZlbnRzLnYxLlN0YXJ0UG9zaXRpb24SKgoHZHVyYWJsZRgDIAEoCzIZLmppbWJvdC5ldmVudHMudjEuRHVyYWJsZRIaChJtYXhfdW5hY2tlZF9ldmVudHMYBCABKA0SGAoQbWF4X2JhdGNoX2V2ZW50cxgFIAEoDRIXCg9tYXhfYmF0Y2hfYnl0ZXMYBiABKA0SFgoOaW5pdGlhbF9jcmVkaXQYByABKAQSDQoFcmVzZXQYCCABKAgiJwoDQWNrEg0KBXVwX3RvGAEgASgEEhEKCXBvc2l0aW9ucxgCIAMoBCJDCgROYWNrEhEKCXBvc2l0aW9ucxgBIAMoBBIoCgVkZWxheRgCIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbiIYCgZDcmVkaXQSDgoGZXZlbnRzGAEgASgEIsoBChBTdWJzY3JpYmVSZXF1ZXN0EjEKBXN0YXJ0GAEgASgLMiAuamltYm90LmV2ZW50cy52MS5TdWJzY3JpYmVTdGFydEgAEiQKA2FjaxgCIAEoCzIVLmppbWJvdC5ldmVudHMudjEuQWNrSAASJgoEbmFjaxgDIAEoCzIWLmppbWJvdC5ldmVudHMudjEuTmFja0gAEioKBmNyZWRpdBgEIAEoCzIYLmppbWJvdC5ldmVudHMudjEuQ3JlZGl0SABCCQoHcmVxdWVzdCJMCgpTdWJzY3JpYmVkEhYKDnN0YXJ0X3Bvc2l0aW9uGAEgASgEEhUKDWxhc3RfcG9zaXRpb24YAiABKAQSDwoHcmVzdW1lZBgDIAEoCCJhCghEZWxpdmVyeRIxCgViYXRjaBgBIAEoCzIcLmppbWJvdC5ldmVudHMudjEuRXZlbnRCYXRjaEIEsLUYARIRCglwb3NpdGlvbnMYAiADKAQSDwoHYXR0ZW1wdBgDIAEoDSJhCgNHYXASFgoOZmlyc3RfcG9zaXRpb24YASABKAQSFQoNbGFzdF9wb3NpdGlvbhgCIAEoBBIrCgZyZWFzb24YAyABKA4yGy5qaW1ib3QuZXZlbnRzLnYxLkdhcFJlYXNvbiL4AQoRU3Vic2NyaWJlUmVzcG9uc2USMgoKc3Vic2NyaWJlZBgBIAEoCzIcLmppbWJvdC5ldmVudHMudjEuU3Vic2NyaWJlZEgAEi4KCGRlbGl2ZXJ5GAIgASgLMhouamltYm90LmV2ZW50cy52MS5EZWxpdmVyeUgAEiQKA2dhcBgDIAEoCzIVLmppbWJvdC5ldmVudHMudjEuR2FwSAASQQoJY2F1Z2h0X3VwGAQgASgLMiwuamltYm90LmV2ZW50cy52MS5TdWJzY3JpYmVSZXNwb25zZS5DYXVnaHRVcEgAGgoKCENhdWdodFVwQgoKCHJlc3BvbnNlIrMBChFHZXRIaXN0b3J5UmVxdWVzdBItCgZmaWx0ZXIYASABKAsyHS5qaW1ib3QuZXZlbnRzLnYxLkV2ZW50RmlsdGVyEigKBGZyb20YAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEiYKAnRvGAMgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBINCgVsaW1pdBgEIAEoBBIOCgZjdXJzb3IYBSABKAkibwoSR2V0SGlzdG9yeVJlc3BvbnNlEjEKBWJhdGNoGAEgASgLMhwuamltYm90LmV2ZW50cy52MS5FdmVudEJhdGNoQgSwtRgBEhEKCXBvc2l0aW9ucxgCIAMoBBITCgtuZXh0X2N1cnNvchgDIAEoCSJLChNMYXN0U2VxdWVuY2VSZXF1ZXN0EhMKCWxvZ19lcG9jaBgBIAEoBkgAEhIKCHByb2R1Y2VyGAIgASgJSABCCwoJcHVibGlzaGVyImsKFExhc3RTZXF1ZW5jZVJlc3BvbnNlEg0KBWZvdW5kGAEgASgIEhUKDWxhc3Rfc2VxdWVuY2UYAiABKAQSLQoJYWNrX2xldmVsGAMgASgOMhouamltYm90LmV2ZW50cy52MS5BY2tMZXZlbCIVChNMaXN0RHVyYWJsZXNSZXF1ZXN0InIKDER1cmFibGVTdGF0ZRIMCgRuYW1lGAEgASgJEhUKDW5leHRfcG9zaXRpb24YAiABKAQSEgoKbGFnX2V2ZW50cxgDIAEoBBIWCg51bmFja2VkX2V2ZW50cxgEIAEoBBIRCgljb25uZWN0ZWQYBSABKAgiSAoUTGlzdER1cmFibGVzUmVzcG9uc2USMAoIZHVyYWJsZXMYASADKAsyHi5qaW1ib3QuZXZlbnRzLnYxLkR1cmFibGVTdGF0ZSIkChREZWxldGVEdXJhYmxlUmVxdWVzdBIMCgRuYW1lGAEgASgJIhcKFURlbGV0ZUR1cmFibGVSZXNwb25zZSqDAQoIQWNrTGV2ZWwSGQoVQUNLX0xFVkVMX1VOU1BFQ0lGSUVEEAASFAoQQUNLX0xFVkVMX01FTU9SWRABEhUKEUFDS19MRVZFTF9XUklUVEVOEAISFQoRQUNLX0xFVkVMX0ZTWU5DRUQQAxIYChRBQ0tfTEVWRUxfUkVQTElDQVRFRBAEKsMBCgxSZWplY3RSZWFzb24SHQoZUkVKRUNUX1JFQVNPTl9VTlNQRUNJRklFRBAAEhsKF1JFSkVDVF9SRUFTT05fTUFMRk9STUVEEAESGwoXUkVKRUNUX1JFQVNPTl9UT09fTEFSR0UQAhIdChlSRUpFQ1RfUkVBU09OX05PX0lERU5USVRZEAMSHgoaUkVKRUNUX1JFQVNPTl9VTktOT1dOX1RZUEUQBBIbChdSRUpFQ1RfUkVBU09OX0ZPUkJJRERFThAFKnEKCUdhcFJlYXNvbhIaChZHQVBfUkVBU09OX1VOU1BFQ0lGSUVEEAASGAoUR0FQX1JFQVNPTl9SRVRFTlRJT04QARIWChJHQVBfUkVBU09OX0RBTUFHRUQQAhIWChJHQVBfUkVBU09OX0RFTEVURUQQAzLxBQoIRXZlbnRCdXMSXQoMUHVibGlzaEV2ZW50EiUuamltYm90LmV2ZW50cy52MS5QdWJsaXNoRXZlbnRSZXF1ZXN0GiYuamltYm90LmV2ZW50cy52MS5QdWJsaXNoRXZlbnRSZXNwb25zZRJdCgxQdWJsaXNoQmF0Y2gSJS5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hCYXRjaFJlcXVlc3QaJi5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hCYXRjaFJlc3BvbnNlElIKB1B1Ymxpc2gSIC5qaW1ib3QuZXZlbnRzLnYxLlB1Ymxpc2hSZXF1ZXN0GiEuamltYm90LmV2ZW50cy52MS5QdWJsaXNoUmVzcG9uc2UoATABElgKCVN1YnNjcmliZRIiLmppbWJvdC5ldmVudHMudjEuU3Vic2NyaWJlUmVxdWVzdBojLmppbWJvdC5ldmVudHMudjEuU3Vic2NyaWJlUmVzcG9uc2UoATABElkKCkdldEhpc3RvcnkSIy5qaW1ib3QuZXZlbnRzLnYxLkdldEhpc3RvcnlSZXF1ZXN0GiQuamltYm90LmV2ZW50cy52MS5HZXRIaXN0b3J5UmVzcG9uc2UwARJdCgxMYXN0U2VxdWVuY2USJS5qaW1ib3QuZXZlbnRzLnYxLkxhc3RTZXF1ZW5jZVJlcXVlc3QaJi5qaW1ib3QuZXZlbnRzLnYxLkxhc3RTZXF1ZW5jZVJlc3BvbnNlEl0KDExpc3REdXJhYmxlcxIlLmppbWJvdC5ldmVudHMudjEuTGlzdER1cmFibGVzUmVxdWVzdBomLmppbWJvdC5ldmVudHMudjEuTGlzdER1cmFibGVzUmVzcG9uc2USYAoNRGVsZXRlRHVyYWJsZRImLmppbWJvdC5ldmVudHMudjEuRGVsZXRlRHVyYWJsZVJlcXVlc3QaJy5qaW1ib3QuZXZlbnRzLnYxLkRlbGV0ZUR1cmFibGVSZXNwb25zZUJDWkFnaXRodWIuY29tL2ppbWJvdC9qaW1ib3QtbWNwL2NsaWVudHMvZ28vamltYm90L2V2ZW50cy92MTtldmVudHN2MWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp, file_jimbot_events_v1_base, file_jimbot_events_v1_options]);
 
 /**
  * An event of a batch that was not stored.
@@ -784,7 +784,7 @@ export const DeliverySchema: GenMessage<Delivery> = /*@__PURE__*/
   messageDesc(file_jimbot_events_v1_event_bus, 18);
 
 /**
- * Events that retention removed before they could be delivered.
+ * Events that are gone before they could be delivered.
  *
  * @generated from message jimbot.events.v1.Gap
  */
@@ -802,6 +802,13 @@ export type Gap = Message<"jimbot.events.v1.Gap"> & {
    * @generated from field: uint64 last_position = 2;
    */
   lastPosition: bigint;
+
+  /**
+   * Why they are gone.
+   *
+   * @generated from field: jimbot.events.v1.GapReason reason = 3;
+   */
+  reason: GapReason;
 };
 
 /**
@@ -840,7 +847,7 @@ export type SubscribeResponse = Message<"jimbot.events.v1.SubscribeResponse"> & 
     case: "delivery";
   } | {
     /**
-     * Events lost to retention.
+     * Events that are gone.
      *
      * @generated from field: jimbot.events.v1.Gap gap = 3;
      */
@@ -1036,6 +1043,127 @@ export const LastSequenceResponseSchema: GenMessage<LastSequenceResponse> = /*@_
   messageDesc(file_jimbot_events_v1_event_bus, 24);
 
 /**
+ * What durables there are.
+ *
+ * @generated from message jimbot.events.v1.ListDurablesRequest
+ */
+export type ListDurablesRequest = Message<"jimbot.events.v1.ListDurablesRequest"> & {
+};
+
+/**
+ * Describes the message jimbot.events.v1.ListDurablesRequest.
+ * Use `create(ListDurablesRequestSchema)` to create a new message.
+ */
+export const ListDurablesRequestSchema: GenMessage<ListDurablesRequest> = /*@__PURE__*/
+  messageDesc(file_jimbot_events_v1_event_bus, 25);
+
+/**
+ * A durable subscription.
+ *
+ * @generated from message jimbot.events.v1.DurableState
+ */
+export type DurableState = Message<"jimbot.events.v1.DurableState"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * Position of the first event that was never delivered to it.
+   *
+   * @generated from field: uint64 next_position = 2;
+   */
+  nextPosition: bigint;
+
+  /**
+   * Events stored that it was not given yet, wanted by its filter or not.
+   *
+   * @generated from field: uint64 lag_events = 3;
+   */
+  lagEvents: bigint;
+
+  /**
+   * Events given to it and not acknowledged.
+   *
+   * @generated from field: uint64 unacked_events = 4;
+   */
+  unackedEvents: bigint;
+
+  /**
+   * Whether it has a subscriber now.
+   *
+   * @generated from field: bool connected = 5;
+   */
+  connected: boolean;
+};
+
+/**
+ * Describes the message jimbot.events.v1.DurableState.
+ * Use `create(DurableStateSchema)` to create a new message.
+ */
+export const DurableStateSchema: GenMessage<DurableState> = /*@__PURE__*/
+  messageDesc(file_jimbot_events_v1_event_bus, 26);
+
+/**
+ * The durables, by name.
+ *
+ * @generated from message jimbot.events.v1.ListDurablesResponse
+ */
+export type ListDurablesResponse = Message<"jimbot.events.v1.ListDurablesResponse"> & {
+  /**
+   * All of them.
+   *
+   * @generated from field: repeated jimbot.events.v1.DurableState durables = 1;
+   */
+  durables: DurableState[];
+};
+
+/**
+ * Describes the message jimbot.events.v1.ListDurablesResponse.
+ * Use `create(ListDurablesResponseSchema)` to create a new message.
+ */
+export const ListDurablesResponseSchema: GenMessage<ListDurablesResponse> = /*@__PURE__*/
+  messageDesc(file_jimbot_events_v1_event_bus, 27);
+
+/**
+ * Which durable to forget.
+ *
+ * @generated from message jimbot.events.v1.DeleteDurableRequest
+ */
+export type DeleteDurableRequest = Message<"jimbot.events.v1.DeleteDurableRequest"> & {
+  /**
+   * Its name.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message jimbot.events.v1.DeleteDurableRequest.
+ * Use `create(DeleteDurableRequestSchema)` to create a new message.
+ */
+export const DeleteDurableRequestSchema: GenMessage<DeleteDurableRequest> = /*@__PURE__*/
+  messageDesc(file_jimbot_events_v1_event_bus, 28);
+
+/**
+ * It is forgotten.
+ *
+ * @generated from message jimbot.events.v1.DeleteDurableResponse
+ */
+export type DeleteDurableResponse = Message<"jimbot.events.v1.DeleteDurableResponse"> & {
+};
+
+/**
+ * Describes the message jimbot.events.v1.DeleteDurableResponse.
+ * Use `create(DeleteDurableResponseSchema)` to create a new message.
+ */
+export const DeleteDurableResponseSchema: GenMessage<DeleteDurableResponse> = /*@__PURE__*/
+  messageDesc(file_jimbot_events_v1_event_bus, 29);
+
+/**
  * What an acknowledgement means; each level holds what the ones before it do.
  *
  * @generated from enum jimbot.events.v1.AckLevel
@@ -1139,6 +1267,47 @@ export const RejectReasonSchema: GenEnum<RejectReason> = /*@__PURE__*/
   enumDesc(file_jimbot_events_v1_event_bus, 1);
 
 /**
+ * Why events can't be delivered any more.
+ *
+ * @generated from enum jimbot.events.v1.GapReason
+ */
+export enum GapReason {
+  /**
+   * A bus of an earlier version, which does not tell.
+   *
+   * @generated from enum value: GAP_REASON_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Retention removed them: they were too old, or too many came after them.
+   *
+   * @generated from enum value: GAP_REASON_RETENTION = 1;
+   */
+  RETENTION = 1,
+
+  /**
+   * Their bytes are damaged on the disk.
+   *
+   * @generated from enum value: GAP_REASON_DAMAGED = 2;
+   */
+  DAMAGED = 2,
+
+  /**
+   * Someone deleted them from the store by other means than the bus, or a cluster that stores for it left the positions out.
+   *
+   * @generated from enum value: GAP_REASON_DELETED = 3;
+   */
+  DELETED = 3,
+}
+
+/**
+ * Describes the enum jimbot.events.v1.GapReason.
+ */
+export const GapReasonSchema: GenEnum<GapReason> = /*@__PURE__*/
+  enumDesc(file_jimbot_events_v1_event_bus, 2);
+
+/**
  * Publish, subscribe, look back.
  *
  * @generated from service jimbot.events.v1.EventBus
@@ -1204,6 +1373,27 @@ export const EventBus: GenService<{
     methodKind: "unary";
     input: typeof LastSequenceRequestSchema;
     output: typeof LastSequenceResponseSchema;
+  },
+  /**
+   * Lists the durables, with how far behind each is.
+   *
+   * @generated from rpc jimbot.events.v1.EventBus.ListDurables
+   */
+  listDurables: {
+    methodKind: "unary";
+    input: typeof ListDurablesRequestSchema;
+    output: typeof ListDurablesResponseSchema;
+  },
+  /**
+   * Forgets a durable and what it had acknowledged. NOT_FOUND when there is none of that name, FAILED_PRECONDITION while
+   * it has a subscriber.
+   *
+   * @generated from rpc jimbot.events.v1.EventBus.DeleteDurable
+   */
+  deleteDurable: {
+    methodKind: "unary";
+    input: typeof DeleteDurableRequestSchema;
+    output: typeof DeleteDurableResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_jimbot_events_v1_event_bus, 0);

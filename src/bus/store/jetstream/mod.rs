@@ -4,26 +4,29 @@
 //! of which publisher are in the stream, keeps that beside the stream (with the stream's sequence up to which it holds), and
 //! reads the headers of what came since: at start, and after every failure that leaves open whether something was stored.
 
+mod read;
+mod setup;
+
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
 use async_nats::jetstream::message::PublishMessage;
-use async_nats::jetstream::{self, Context, kv, stream};
-use bytes::Bytes;
+use async_nats::jetstream::{Context, kv, stream};
 use futures_util::StreamExt as _;
-use jimbot_proto::EVENT_TYPES;
 use jimbot_proto::events::v1::AckLevel;
 use prost::Message as _;
 use tokio::sync::{Mutex, watch};
 
 use super::super::publishers::{Publisher, Publishers};
-use super::super::{scan, topic};
+use super::super::scan;
+use super::super::topic::{self, Pattern};
 use super::state;
 use super::tail::{TAIL_BYTES, Tail};
-use super::{
-    Append, Appended, Cursor, Extent, Lost, Page, Retention, Run, Store, StoreError, StoreReader,
-};
+use super::{Append, Appended, Cursor, Extent, Retention, Store, StoreError, StoreReader};
+
+use read::{Reader, Runs};
+use setup::{level, prepare_bucket, prepare_stream};
 
 /// Publishes under way to the server.
 const IN_FLIGHT: usize = 4096;
@@ -43,6 +46,8 @@ const IDLE_CONSUMER: Duration = Duration::from_secs(30);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// What is known is kept after this many new events: so many headers have to be read at start, at most.
 const KEEP_EVERY: u64 = 50_000;
+/// What the keys of durables' places begin with, in the bucket beside the stream.
+const CURSOR_KEY: &str = "cursor.";
 /// Key of what is known of publishers, in the bucket beside the stream.
 const PUBLISHERS_KEY: &str = "publishers";
 
@@ -128,7 +133,7 @@ impl JetStream {
                 unavailable(format!("no answer from {} within {CONNECT_WAIT:?}", options.servers))
             })?
             .map_err(|error| unavailable(format!("{}: {error}", options.servers)))?;
-        let context = jetstream::context::ContextBuilder::new()
+        let context = async_nats::jetstream::context::ContextBuilder::new()
             .ack_timeout(ACK_WAIT)
             .max_ack_inflight(IN_FLIGHT)
             .backpressure_on_inflight(true)
@@ -160,144 +165,6 @@ impl JetStream {
     }
 }
 
-/// Waits for a cluster that is about to choose its leaders.
-async fn patiently<T, E: std::fmt::Display>(
-    mut ask: impl AsyncFnMut() -> Result<T, E>,
-) -> Result<T, StoreError> {
-    let mut left = 20;
-    loop {
-        match ask().await {
-            Ok(answer) => return Ok(answer),
-            Err(error) if left == 0 => return Err(unavailable(error)),
-            Err(error) => log::debug!("NATS is not ready: {error}"),
-        }
-        left -= 1;
-        tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-async fn prepare_stream(
-    context: &Context,
-    options: &JetStreamOptions,
-) -> Result<stream::Stream, StoreError> {
-    let mut roots: Vec<&str> =
-        EVENT_TYPES.iter().filter_map(|spec| spec.topic.split('.').next()).collect();
-    roots.push(topic::DEAD_LETTER);
-    roots.sort_unstable();
-    roots.dedup();
-    let limit = |value: u64| i64::try_from(value).unwrap_or(-1);
-    let config = stream::Config {
-        name: options.stream.clone(),
-        description: Some("Events of JimBot MCP, one message each".to_owned()),
-        subjects: roots.iter().map(|root| format!("{root}.>")).collect(),
-        max_bytes: limit(options.retention.bytes),
-        max_messages: limit(options.retention.events),
-        // The servers count in signed nanoseconds.
-        max_age: Duration::from_nanos(options.retention.age_ns.min(i64::MAX as u64)),
-        discard: stream::DiscardPolicy::Old,
-        storage: if options.in_memory {
-            stream::StorageType::Memory
-        } else {
-            stream::StorageType::File
-        },
-        num_replicas: options.replicas,
-        duplicate_window: options.duplicate_window,
-        allow_direct: true,
-        ..stream::Config::default()
-    };
-    let stream = patiently(async || context.get_or_create_stream(config.clone()).await).await?;
-    let found = &stream.cached_info().config;
-    if found.storage != config.storage {
-        return Err(StoreError::Limit(format!(
-            "stream {} keeps its messages {}, which can't be changed; name another with --nats-stream",
-            config.name,
-            if options.in_memory { "on disk" } else { "in memory" }
-        )));
-    }
-    let same = (found.max_bytes, found.max_messages, found.max_age, found.num_replicas)
-        == (config.max_bytes, config.max_messages, config.max_age, config.num_replicas)
-        && found.duplicate_window == config.duplicate_window
-        && config.subjects.iter().all(|subject| found.subjects.contains(subject));
-    if same {
-        return Ok(stream);
-    }
-    log::info!("changing stream {} to what is configured", config.name);
-    patiently(async || context.update_stream(&config).await).await?;
-    patiently(async || context.get_stream(&config.name).await).await
-}
-
-async fn prepare_bucket(
-    context: &Context,
-    options: &JetStreamOptions,
-) -> Result<kv::Store, StoreError> {
-    let config = kv::Config {
-        bucket: format!("{}_state", options.stream),
-        description: "Where durables stand, and which events are stored".to_owned(),
-        history: 1,
-        num_replicas: options.replicas,
-        storage: if options.in_memory {
-            stream::StorageType::Memory
-        } else {
-            stream::StorageType::File
-        },
-        ..kv::Config::default()
-    };
-    patiently(async || context.create_or_update_key_value(config.clone()).await).await
-}
-
-/// What the servers' acknowledgement means, as far as that can be seen; warns when it is less than it seems.
-async fn level(options: &JetStreamOptions) -> AckLevel {
-    if options.replicas > 1 {
-        if options.in_memory {
-            log::warn!(
-                "stream {} is in memory: it is lost when the cluster's nodes end together",
-                options.stream
-            );
-        }
-        return AckLevel::Replicated;
-    }
-    if options.in_memory {
-        return AckLevel::Memory;
-    }
-    let remedy =
-        "set `jetstream { sync_interval: always }` on the servers, or use --nats-replicas 3";
-    match &options.monitor {
-        Some(monitor) => match sync_always(monitor).await {
-            Ok(true) => return AckLevel::Fsynced,
-            Ok(false) => log::warn!(
-                "NATS flushes after it acknowledges: a power cut loses acknowledged events; {remedy}"
-            ),
-            Err(reason) => log::warn!("how NATS flushes can't be seen at {monitor}: {reason}"),
-        },
-        None => log::warn!(
-            "NATS flushes every 2 minutes unless told otherwise, and acknowledges before: a power cut then loses acknowledged events; {remedy}, and let --nats-monitor show it"
-        ),
-    }
-    AckLevel::Written
-}
-
-/// Asks a server's monitoring whether it flushes before it acknowledges.
-async fn sync_always(monitor: &str) -> Result<bool, String> {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let address = monitor.trim_start_matches("http://").trim_end_matches('/');
-    let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        let request = format!("GET /varz HTTP/1.0\r\nHost: {address}\r\n\r\n");
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(1 << 20).read_to_end(&mut answer).await?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    let answer = tokio::time::timeout(FETCH_WAIT, exchange)
-        .await
-        .map_err(|_| "no answer".to_owned())?
-        .map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&answer);
-    let body = text.split_once("\r\n\r\n").map(|(_, body)| body).ok_or("no HTTP answer")?;
-    let varz: serde_json::Value = serde_json::from_str(body).map_err(|error| error.to_string())?;
-    Ok(varz["jetstream"]["config"]["sync_always"].as_bool().unwrap_or(false))
-}
-
 fn message_id(publisher: &Publisher, number: u64) -> String {
     match publisher {
         Publisher::Log(epoch) => format!("{epoch:016x}:{number}"),
@@ -320,10 +187,12 @@ impl Shared {
         &self,
         deliver_policy: DeliverPolicy,
         headers_only: bool,
+        filter_subjects: Vec<String>,
     ) -> Result<consumer::Consumer<pull::Config>, StoreError> {
         let config = pull::Config {
             deliver_policy,
             headers_only,
+            filter_subjects,
             ack_policy: AckPolicy::None,
             inactive_threshold: IDLE_CONSUMER,
             memory_storage: true,
@@ -361,7 +230,7 @@ impl Shared {
         if known.scanned < last {
             let start_sequence = known.scanned + 1;
             let policy = DeliverPolicy::ByStartSequence { start_sequence };
-            let consumer = self.consumer(policy, true).await?;
+            let consumer = self.consumer(policy, true, Vec::new()).await?;
             while known.scanned < last {
                 let mut messages = consumer
                     .fetch()
@@ -497,7 +366,7 @@ async fn follow(shared: Arc<Shared>, mut next: u64) {
 /// Follows the stream with one consumer, until that fails or falls silent though there is more: the node that had it is gone.
 async fn follow_once(shared: &Shared, next: &mut u64) -> Result<(), StoreError> {
     let policy = DeliverPolicy::ByStartSequence { start_sequence: *next };
-    let consumer = shared.consumer(policy, false).await?;
+    let consumer = shared.consumer(policy, false, Vec::new()).await?;
     loop {
         let asking = consumer.batch().max_messages(512).expires(FOLLOW_WAIT).messages();
         let asked = tokio::time::timeout(FETCH_WAIT, asking).await;
@@ -545,50 +414,6 @@ async fn look(shared: Arc<Shared>) {
     }
 }
 
-/// Gathers messages that follow each other into runs.
-#[derive(Default)]
-struct Runs {
-    done: Vec<Run>,
-    open: Option<(Run, Vec<u8>)>,
-}
-
-impl Runs {
-    fn push(&mut self, message: &jetstream::Message) -> Result<(), StoreError> {
-        let info = message.info().map_err(unavailable)?;
-        let fields = scan::fields(&message.payload).unwrap_or_default();
-        let subject = message.subject.as_str();
-        let own = topic::of_type(fields.event_type) == Some(subject);
-        let topic: Option<Arc<str>> = (!own).then(|| subject.into());
-        let position = info.stream_sequence;
-        let time_unix_ns = u64::try_from(info.published.unix_timestamp_nanos()).unwrap_or(0);
-        if let Some((run, elements)) = &mut self.open
-            && run.next() == position
-            && run.topic == topic
-        {
-            run.count += 1;
-            scan::push_element(elements, &message.payload);
-            return Ok(());
-        }
-        self.close();
-        let run = Run { first: position, count: 1, time_unix_ns, topic, elements: Bytes::new() };
-        let mut elements = Vec::new();
-        scan::push_element(&mut elements, &message.payload);
-        self.open = Some((run, elements));
-        Ok(())
-    }
-
-    fn close(&mut self) {
-        if let Some((run, elements)) = self.open.take() {
-            self.done.push(Run { elements: elements.into(), ..run });
-        }
-    }
-
-    fn finish(mut self) -> Vec<Run> {
-        self.close();
-        self.done
-    }
-}
-
 #[tonic::async_trait]
 impl Store for JetStream {
     fn describe(&self) -> String {
@@ -613,8 +438,8 @@ impl Store for JetStream {
         tokio::spawn(async move { shared.append(append).await }).await.map_err(unavailable)?
     }
 
-    fn reader(&self) -> Box<dyn StoreReader> {
-        Box::new(Reader { shared: Arc::clone(&self.shared), open: None })
+    fn reader(&self, wanted: &[Pattern]) -> Box<dyn StoreReader> {
+        Box::new(Reader::new(Arc::clone(&self.shared), wanted))
     }
 
     fn extent(&self) -> Extent {
@@ -631,8 +456,8 @@ impl Store for JetStream {
     async fn position_at(&self, time_unix_ns: u64) -> Result<u64, StoreError> {
         let start_time = time::OffsetDateTime::from_unix_timestamp_nanos(i128::from(time_unix_ns))
             .map_err(|error| StoreError::Limit(error.to_string()))?;
-        let consumer =
-            self.shared.consumer(DeliverPolicy::ByStartTime { start_time }, true).await?;
+        let policy = DeliverPolicy::ByStartTime { start_time };
+        let consumer = self.shared.consumer(policy, true, Vec::new()).await?;
         let mut messages =
             consumer.fetch().max_messages(1).messages().await.map_err(unavailable)?;
         match messages.next().await {
@@ -652,14 +477,15 @@ impl Store for JetStream {
     }
 
     async fn cursor(&self, name: &str) -> Result<Option<Cursor>, StoreError> {
-        let bytes = self.shared.state.get(format!("cursor.{name}")).await.map_err(unavailable)?;
+        let bytes =
+            self.shared.state.get(format!("{CURSOR_KEY}{name}")).await.map_err(unavailable)?;
         let Some(bytes) = bytes else { return Ok(None) };
         let cursor = state::Cursor::decode(bytes).map_err(unavailable)?;
         Ok(cursor.known().and_then(|(_, cursor)| cursor))
     }
 
     async fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), StoreError> {
-        let key = format!("cursor.{name}");
+        let key = format!("{CURSOR_KEY}{name}");
         match cursor {
             Some(cursor) => {
                 let bytes = state::Cursor::of(name, Some(&cursor)).encode_to_vec();
@@ -668,6 +494,20 @@ impl Store for JetStream {
             None => self.shared.state.purge(key).await.map_err(unavailable)?,
         }
         Ok(())
+    }
+
+    async fn cursors(&self) -> Result<Vec<(String, Cursor)>, StoreError> {
+        let mut keys = self.shared.state.keys().await.map_err(unavailable)?;
+        let mut cursors = Vec::new();
+        while let Some(key) = keys.next().await {
+            let key = key.map_err(unavailable)?;
+            let Some(name) = key.strip_prefix(CURSOR_KEY) else { continue };
+            // It may have been deleted since.
+            if let Some(cursor) = self.cursor(name).await? {
+                cursors.push((name.to_owned(), cursor));
+            }
+        }
+        Ok(cursors)
     }
 
     async fn close(&self) {
@@ -682,52 +522,6 @@ impl Store for JetStream {
         };
         // Without it the next start reads a few more headers.
         tokio::time::timeout(FETCH_WAIT, keeping).await.ok();
-    }
-}
-
-struct Reader {
-    shared: Arc<Shared>,
-    /// A consumer for old events, and the position that it delivers next.
-    open: Option<(consumer::Consumer<pull::Config>, u64)>,
-}
-
-#[tonic::async_trait]
-impl StoreReader for Reader {
-    async fn read(&mut self, from: u64, max_bytes: usize) -> Result<Page, StoreError> {
-        let earliest = self.shared.earliest.lock().unwrap_or_else(PoisonError::into_inner).0;
-        if from >= earliest
-            && let Some(page) = self.shared.tail.read(from, max_bytes)
-        {
-            self.open = None;
-            return Ok(page);
-        }
-        let consumer = match self.open.take() {
-            Some((consumer, next)) if next == from => consumer,
-            _ => {
-                let start_sequence = from.max(1);
-                let policy = DeliverPolicy::ByStartSequence { start_sequence };
-                self.shared.consumer(policy, false).await?
-            }
-        };
-        let fetching = consumer
-            .fetch()
-            .max_messages(FETCH_EVENTS)
-            .max_bytes(max_bytes.max(1 << 20))
-            .messages();
-        let mut messages = tokio::time::timeout(FETCH_WAIT, fetching)
-            .await
-            .map_err(|_| unavailable("no answer"))?
-            .map_err(unavailable)?;
-        let mut runs = Runs::default();
-        while let Some(message) = messages.next().await {
-            runs.push(&message.map_err(unavailable)?)?;
-        }
-        let runs = runs.finish();
-        let first = runs.first().map_or(from, |run| run.first);
-        let lost = (first > from).then_some(Lost { first: from, next: first, damaged: false });
-        let next = runs.last().map_or(from, Run::next);
-        self.open = Some((consumer, next));
-        Ok(Page { runs, lost, next })
     }
 }
 
