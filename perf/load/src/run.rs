@@ -72,11 +72,20 @@ pub fn mono_ns() -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// Runs the plan. `at_warm` is called when the warm-up is over, to take the service's counters.
+/// When to take the service's counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// The warm-up is over.
+    Warm,
+    /// What counts has been sent and answered. Answers that are still under way do not count.
+    End,
+}
+
+/// Runs the plan, and calls `at` when measuring begins and when it ends.
 ///
 /// # Errors
 /// When connections can't be made or are lost.
-pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io::Result<Outcome> {
+pub fn run(plan: &Plan, payload: &mut Payload, mut at: impl FnMut(Moment)) -> io::Result<Outcome> {
     let mut poll = Poll::new()?;
     let mut clients = Vec::with_capacity(plan.connections);
     for index in 0..plan.connections {
@@ -109,7 +118,7 @@ pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io:
     while now < end {
         if measured_from.is_none() && now >= warm {
             measured_from = Some(now);
-            at_warm();
+            at(Moment::Warm);
         }
         let mut next_due = None;
         if let Some(interval_ns) = interval_ns {
@@ -204,7 +213,13 @@ pub fn run(plan: &Plan, payload: &mut Payload, mut at_warm: impl FnMut()) -> io:
             progress.refused = 0;
         }
     }
+    if plan.wire != Wire::WebSocket {
+        at(Moment::End);
+    }
     settle(&mut poll, &mut clients, plan.wire)?;
+    if plan.wire == Wire::WebSocket {
+        at(Moment::End);
+    }
     // What nobody answers counts when the service has taken it, so the clock stops after that.
     let end = if plan.wire == Wire::WebSocket { mono_ns() } else { now };
     // Whoever never got a turn after the warm-up is behind by the whole run: say so in the

@@ -42,7 +42,7 @@ fn a_stall_delays_every_send_that_was_due_in_it() {
         run: 1,
     };
     let server = std::thread::spawn(move || stalling_server(&listener));
-    let outcome = run(&plan, &mut Payload::new(Workload::Small, 1, 8), || ()).unwrap();
+    let outcome = run(&plan, &mut Payload::new(Workload::Small, 1, 8), |_| ()).unwrap();
     server.join().unwrap();
 
     // 300 sends fell due while the server slept: a client that counts from its actual send would

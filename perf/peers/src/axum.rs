@@ -67,12 +67,25 @@ async fn serve(arguments: Arguments) -> std::io::Result<()> {
     let listener = TcpListener::bind(arguments.listen).await?;
     println!("{}", listener.local_addr()?);
     tokio::spawn(deliver(consumers, receiver));
-    let app = Router::new().route("/api/v1/events", post(take)).with_state(sender);
+    let app = Router::new()
+        .route("/api/v1/events", post(take_event))
+        .route("/api/v1/events/batch", post(take_batch))
+        .with_state(sender);
     axum::serve(listener, app).await
 }
 
-async fn take(State(channel): State<mpsc::Sender<Converted>>, body: Bytes) -> (StatusCode, String) {
-    let (events, refused) = convert(&body);
+type Channel = State<mpsc::Sender<Converted>>;
+
+async fn take_event(channel: Channel, body: Bytes) -> (StatusCode, String) {
+    take(channel, &body, BodyForm::Events).await
+}
+
+async fn take_batch(channel: Channel, body: Bytes) -> (StatusCode, String) {
+    take(channel, &body, BodyForm::Batch).await
+}
+
+async fn take(State(channel): Channel, body: &[u8], form: BodyForm) -> (StatusCode, String) {
+    let (events, refused) = convert(body, form);
     if let Some(reason) = refused {
         return (StatusCode::BAD_REQUEST, reason);
     }
@@ -85,9 +98,9 @@ async fn take(State(channel): State<mpsc::Sender<Converted>>, body: Bytes) -> (S
     (StatusCode::OK, format!("{{\"accepted\": {accepted}}}"))
 }
 
-fn convert(body: &[u8]) -> (Vec<Converted>, Option<String>) {
+fn convert(body: &[u8], form: BodyForm) -> (Vec<Converted>, Option<String>) {
     CONVERTER.with_borrow_mut(|(converter, room)| {
-        let mut cursor = BodyCursor::new(BodyForm::Events);
+        let mut cursor = BodyCursor::new(form);
         let mut events = Vec::new();
         loop {
             match converter.next(&mut cursor, body, &Context::default(), room) {

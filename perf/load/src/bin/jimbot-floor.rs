@@ -1,9 +1,10 @@
 //! `jimbot-floor`: a bare epoll loop that does the least a server can do, to measure against.
 //!
 //! It reads what a client sends and writes the same answer for each read without looking at it:
-//! what is left of a service's cost beside it is the service's own work. With `--discard` it only
-//! reads, as a WebSocket server does that answers nothing (but the upgrade, and a ping at the end of a
-//! read).
+//! what is left of a service's cost beside it is the service's own work. With `--whole-requests` it
+//! answers when the body is there that the head announces, since a large one takes several reads. With
+//! `--discard` it only reads, as a WebSocket server does that answers nothing (but the upgrade, and a
+//! ping that is the last that came).
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -21,9 +22,9 @@ struct Arguments {
     /// CPU to run on
     #[arg(long)]
     cpu: Option<usize>,
-    /// Bytes of a request: an answer is written for each so many bytes; 0 for each read
-    #[arg(long, default_value_t = 0)]
-    request_bytes: usize,
+    /// Answer when all of a request's body is there, and not after each read
+    #[arg(long)]
+    whole_requests: bool,
     /// Speak as a WebSocket that answers no message
     #[arg(long)]
     discard: bool,
@@ -34,6 +35,8 @@ const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nCon
 /// The accept key of RFC 6455 section 1.3, for the key of the load generator.
 const UPGRADE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const PONG: &[u8] = &[0x8A, 0];
+/// An empty ping under a mask of zeros, as the load generator sends it when all else has gone.
+const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
 const LISTENER: Token = Token(usize::MAX);
 
 fn main() -> io::Result<()> {
@@ -45,10 +48,12 @@ fn main() -> io::Result<()> {
     }
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(arguments.listen)?;
+    // With mio's 128 some of thousands that connect at once would try again seconds later.
+    socket2::SockRef::from(&listener).listen(4096)?;
     println!("{}", listener.local_addr()?);
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1024);
-    let mut connections: Vec<Option<(TcpStream, usize)>> = Vec::new();
+    let mut connections: Vec<Option<Connection>> = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     loop {
         if let Err(error) = poll.poll(&mut events, None)
@@ -66,7 +71,7 @@ fn main() -> io::Result<()> {
                         token,
                         Interest::READABLE | Interest::WRITABLE,
                     )?;
-                    connections.push(Some((stream, 0)));
+                    connections.push(Some(Connection::new(stream)));
                 }
                 continue;
             }
@@ -82,34 +87,72 @@ fn main() -> io::Result<()> {
     }
 }
 
-fn serve(
-    (stream, pending): &mut (TcpStream, usize),
-    buffer: &mut [u8],
-    arguments: &Arguments,
-) -> io::Result<()> {
+struct Connection {
+    stream: TcpStream,
+    upgraded: bool,
+    /// The last bytes that came: a read may end within a ping.
+    last: [u8; PING.len()],
+    /// Bytes that the request under way still lacks.
+    missing: usize,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        Self { stream, upgraded: false, last: [0; PING.len()], missing: 0 }
+    }
+
+    /// Whether all that came so far ends with these bytes.
+    fn ends_with(&mut self, came: &[u8], end: &[u8]) -> bool {
+        let new = came.len().min(self.last.len());
+        self.last.rotate_left(new);
+        let kept = self.last.len() - new;
+        self.last[kept..].copy_from_slice(&came[came.len() - new..]);
+        self.last.ends_with(end)
+    }
+
+    /// Whether what came ends a request. The client sends the next one when it has the answer.
+    fn ends_request(&mut self, came: &[u8]) -> io::Result<bool> {
+        if self.missing == 0 {
+            let mut headers = [httparse::EMPTY_HEADER; 16];
+            let mut request = httparse::Request::new(&mut headers);
+            let head = match request.parse(came) {
+                Ok(httparse::Status::Complete(head)) => head,
+                _ => return Err(io::ErrorKind::InvalidData.into()),
+            };
+            let length = request
+                .headers
+                .iter()
+                .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+                .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok())
+                .unwrap_or(0);
+            self.missing = head + length;
+        }
+        self.missing = self.missing.saturating_sub(came.len());
+        Ok(self.missing == 0)
+    }
+}
+
+fn serve(connection: &mut Connection, buffer: &mut [u8], arguments: &Arguments) -> io::Result<()> {
     loop {
-        let read = match stream.read(buffer) {
+        let read = match connection.stream.read(buffer) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(error),
         };
+        let came = &buffer[..read];
         if arguments.discard {
-            // The first read is the upgrade; a later one may begin with any byte of a message.
-            if *pending == 0 {
-                *pending = read;
-                stream.write_all(UPGRADE)?;
-            } else if buffer[..read].ends_with(&[0x89, 0x80, 0, 0, 0, 0]) {
-                stream.write_all(PONG)?;
+            // What comes before the upgrade is its request, in one read or several.
+            if !connection.upgraded {
+                connection.upgraded = connection.ends_with(came, b"\r\n\r\n");
+                if connection.upgraded {
+                    connection.stream.write_all(UPGRADE)?;
+                }
+            } else if connection.ends_with(came, &PING) {
+                connection.stream.write_all(PONG)?;
             }
-        } else {
-            *pending += read;
-            let each =
-                if arguments.request_bytes == 0 { *pending } else { arguments.request_bytes };
-            while *pending >= each && *pending > 0 {
-                *pending -= each;
-                stream.write_all(ANSWER)?;
-            }
+        } else if !arguments.whole_requests || connection.ends_request(came)? {
+            connection.stream.write_all(ANSWER)?;
         }
         if read < buffer.len() {
             return Ok(());

@@ -12,7 +12,7 @@ use jimbot_perf::client::Wire;
 use jimbot_perf::payload::{Ids, Payload};
 use jimbot_perf::process::Snapshot;
 use jimbot_perf::report::{Report, Setting};
-use jimbot_perf::run::{self, Plan};
+use jimbot_perf::run::{self, Moment, Plan};
 use jimbot_traffic::workload::Workload;
 
 /// Measures a running service from outside.
@@ -36,6 +36,9 @@ struct Arguments {
     /// What each body holds
     #[arg(long, default_value = "small", value_parser = workload)]
     workload: (&'static str, Workload),
+    /// Send single events of about so many bytes (116 to a million) instead of a workload
+    #[arg(long, value_name = "BYTES", conflicts_with = "workload")]
+    event_bytes: Option<usize>,
     /// How bodies travel
     #[arg(long, value_enum, default_value = "http")]
     wire: WireName,
@@ -101,7 +104,10 @@ fn main() -> ExitCode {
 
 fn measure(arguments: &Arguments) -> std::io::Result<u64> {
     let (name, workload) = arguments.workload;
-    let mut payload = Payload::new(workload, arguments.seed, 64);
+    let (name, mut payload) = match arguments.event_bytes {
+        Some(bytes) => (format!("events of {bytes} bytes"), Payload::of_size(bytes)),
+        None => (name.to_owned(), Payload::new(workload, arguments.seed, 64)),
+    };
     let Some(target) = arguments.target else {
         let mut ids = Ids::new(run::mono_ns());
         let mut out = std::io::stdout().lock();
@@ -127,16 +133,17 @@ fn measure(arguments: &Arguments) -> std::io::Result<u64> {
         spin: arguments.spin,
         run: run::mono_ns(),
     };
-    let mut before = None;
-    let outcome = run::run(&plan, &mut payload, || {
-        before = arguments.pid.and_then(|pid| Snapshot::of(pid).ok());
+    let (mut before, mut after) = (None, None);
+    let outcome = run::run(&plan, &mut payload, |moment| {
+        let counters = arguments.pid.and_then(|pid| Snapshot::of(pid).ok());
+        match moment {
+            Moment::Warm => before = counters,
+            Moment::End => after = counters,
+        }
     })?;
-    let service = match (arguments.pid, before) {
-        (Some(pid), Some(before)) => Some(Snapshot::of(pid)?.since(&before)),
-        _ => None,
-    };
+    let service = before.zip(after).map(|(before, after)| after.since(&before));
     let setting = Setting {
-        workload: name.to_owned(),
+        workload: name,
         wire: arguments
             .wire
             .to_possible_value()
