@@ -1,7 +1,8 @@
 """Floors, peers and this service in one table: perf/compare/run --help
 
 Each round runs every row once: flat out, then at each rate, all servers staying up on their own ports. Ratios are taken
-round by round against the first row, and told as a median with the interval that holds it with 95 % confidence.
+round by round against this service's row of the same wire, and told as a median with the interval that holds it with 95 %
+confidence. What a row can't do with the CPUs that are here is found out before the rounds, and is then not run.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 from measure import machine, stats  # noqa: E402
 from measure.process import CLIENT_CPU, CONSUMER_CPU, CPUS, SERVER_CPU, Running, binary, cost  # noqa: E402
 from report import write  # noqa: E402
-from rows import Row, Run, all_rows  # noqa: E402
+from rows import HTTP_ROW, STREAM_ROW, Row, Run, Unavailable, all_rows  # noqa: E402
 
 RATES = (1_000, 20_000, 100_000)
 # Above this share of their CPU, client and consumer would measure each other.
@@ -32,30 +34,61 @@ KEPT_SHARE = 0.97
 
 def judge(row: Row, rate: int, run: Run) -> str | None:
     """Why a run at a rate says nothing about the row's latency, if so."""
+    shared = CLIENT_CPU == CONSUMER_CPU and row.consumer_pids and not row.apart
+    busy = run.client_cpu_seconds + run.consumer.cpu_ns / 1e9
+    if shared and busy / run.seconds > BUSY_SHARE:
+        return f"n/a (needs {row.cores_alone})"
     rate_kept = run.sent / run.seconds
     if rate_kept < rate * KEPT_SHARE:
-        return f"ends at {rate_kept:,.0f}/s" if len(CPUS) >= row.cores_flat_out else f"n/a (needs {row.cores_flat_out})"
+        return f"ends at {rate_kept:,.0f}/s"
     if run.seen and run.seen["count"] < run.sent * 0.999:
         return f"ends below: {run.seen['count']} of {run.sent} arrived within 5 s"
-    shared = CLIENT_CPU == CONSUMER_CPU and row.consumer_pids
-    busy = run.client_cpu_seconds + (run.consumer.cpu_ns / 1e9 if shared else 0)
-    if busy / run.seconds > BUSY_SHARE and len(CPUS) < row.cores_flat_out:
-        return f"n/a (needs {row.cores_flat_out})"
     return None
 
 
-def one_round(rows: list[Row], seconds: float, rates: tuple[int, ...]) -> dict[str, Any]:
+def probe(rows: list[Row], seconds: float, rates: tuple[int, ...]) -> dict[str, dict[int | None, str]]:
+    """What is not run in the rounds, by row and rate (None is flat out), and why. Warms everything up, too.
+
+    A rate counts as out of reach when none of three short runs keeps it, and so do those above it.
+    """
+    refused: dict[str, dict[int | None, str]] = {}
+    for row in rows:
+        say(f"probing {row.name}")
+        verdict = refused.setdefault(row.name, {})
+        if row.cores_flat_out > len(CPUS):
+            verdict[None] = f"n/a (needs {row.cores_flat_out})"
+        row.wake()
+        for rate in sorted(rates):
+            reasons = []
+            for _ in range(3):
+                reason = judge(row, rate, row.run(rate, seconds))
+                if reason is None:
+                    break
+                reasons.append(reason)
+            else:
+                verdict |= {higher: reasons[1] for higher in rates if higher >= rate}
+                break
+        row.rest()
+    return refused
+
+
+def one_round(rows: list[Row], seconds: float, rates: tuple[int, ...], refused: dict[str, dict[int | None, str]]) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for row in rows:
         found: dict[str, Any] = {"rates": {}}
-        if row.cores_flat_out > len(CPUS):
-            found["flat"] = {"reason": f"n/a (needs {row.cores_flat_out})"}
+        verdict = refused[row.name]
+        row.wake()
+        if None in verdict:
+            found["flat"] = {"reason": verdict[None]}
         else:
             run = row.run(None, seconds)
             # Without a server or a keeper what counts is what arrived.
             events = run.seen["count"] if run.seen else run.sent
             found["flat"] = {"events_per_second": events / run.seconds} | spent(row, run, events)
         for rate in rates:
+            if rate in verdict:
+                found["rates"][rate] = {"reason": verdict[rate]}
+                continue
             run = row.run(rate, seconds)
             found["rates"][rate] = spent(row, run, run.sent) | {
                 "latency": run.seen,
@@ -66,6 +99,7 @@ def one_round(rows: list[Row], seconds: float, rates: tuple[int, ...]) -> dict[s
             }
         memory = cost(*row.server_pids)
         found["resident_bytes"] = memory.resident_bytes - memory.shared_bytes if row.server_pids else None
+        row.rest()
         told[row.name] = found
     return told
 
@@ -101,22 +135,43 @@ def wake_rounds(running: Running, work: Path) -> Any:
     return turn
 
 
-def bare_parse() -> list[str]:
-    """Conversion beside parsing and copying the same bytes, as the benchmark prints it; empty when it is not built."""
-    try:
-        path = binary("jimbot-bench-convert")
-    except SystemExit:
-        return []
-    done = subprocess.run(["taskset", "--cpu-list", str(SERVER_CPU), path, "--turns", "15"], capture_output=True, text=True, check=False)
-    return done.stdout.splitlines() if done.returncode == 0 else []
+BARE = ("floor: bare JSON parse", "floor: memcpy", "this service's conversion alone")
+WAKE = "floor: futex wake to Python"
+
+
+def bare_parse(turns: int) -> dict[str, dict[str, float]]:
+    """Parsing, copying and converting the same small event and nothing else, as `jimbot-bench-convert` tells it."""
+    command = ["taskset", "--cpu-list", str(SERVER_CPU), binary("jimbot-bench-convert"), "--turns", str(turns)]
+    table = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    for line in table.splitlines():
+        fields = line.split()
+        if fields[:1] == ["small"]:
+            convert, tree, copy = (float(field) / 1e3 for field in fields[2:5])
+            return {name: {"events_per_second": 1e6 / us, "hot_us": us} for name, us in zip(BARE, (tree, copy, convert))}
+    sys.exit(f"error: jimbot-bench-convert told nothing of the small event:\n{table}")
+
+
+def bare_rows(turn: Callable[[int], dict[str, Any]], quick: bool, rates: tuple[int, ...]) -> dict[str, Any]:
+    """A round of the floors that are no servers, in the form of the other rows."""
+    # The waker pauses for a millisecond: that is 1,000 a second.
+    wake = turn(20 if quick else 100)
+    told = {
+        WAKE: {
+            "flat": {"reason": "–"},
+            "rates": {rate: {"reason": None if rate == 1_000 else "–", "latency": wake} for rate in rates},
+        }
+    }
+    for name, flat in bare_parse(1 if quick else 15).items():
+        told[name] = {"flat": flat, "rates": {rate: {"reason": "–"} for rate in rates}}
+    return told
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="perf/compare/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15, help="rounds (15)")
-    parser.add_argument("--seconds", type=float, default=0.3, help="length of one run (0.3)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of one run (0.25)")
     parser.add_argument("--rates", default=",".join(map(str, RATES)), help="events a second, with commas (1000,20000,100000)")
-    parser.add_argument("--only", action="append", metavar="TEXT", help="only rows with this in their name, and the first")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="only rows with this in their name, and those that ratios refer to")
     parser.add_argument("--without", action="append", default=[], metavar="TEXT", help="no rows with this in their name")
     parser.add_argument("--quick", action="store_true", help="tiny: two rounds, shows that all of it runs")
     parser.add_argument("--out", type=Path, default=HERE.parent / "out" / "compare", help="folder of the report")
@@ -128,49 +183,54 @@ def main() -> None:
     rows = all_rows()
     chosen = [
         row
-        for at, row in enumerate(rows)
-        if (at == 0 or not options.only or any(text in row.name for text in options.only))
+        for row in rows
+        if (not options.only or row.name == row.against or any(text in row.name for text in options.only))
         and not any(text in row.name for text in options.without)
     ]
     work = Path(tempfile.mkdtemp(prefix="jimbot-compare-", dir="/dev/shm"))
     rounds: list[dict[str, Any]] = []
-    wakes: list[dict[str, Any]] = []
-    missing = {"Ray": "an actor fed by deliver_batch.remote is not written: Ray's runtime did not start within 110 s on the loaded machine"}
-    missing |= {row.name: "left out on the command line" for row in rows if row not in chosen}
+    missing = {row.name: "left out on the command line" for row in rows if row not in chosen}
     began = time.monotonic()
     try:
         with Running() as running:
-            for row in chosen:
+            for row in list(chosen):
                 say(f"starting {row.name}")
-                row.start(running, work)
+                try:
+                    row.start(running, work)
+                except Unavailable as reason:
+                    missing[row.name] = f"n/a: {reason}"
+                    chosen.remove(row)
             turn = wake_rounds(running, work)
-            for row in chosen:
-                row.run(rates[0], 0.1)
+            refused = probe(chosen, min(options.seconds, 0.1), rates)
             for at in range(options.pairs):
                 say(f"round {at + 1} of {options.pairs}, {time.monotonic() - began:.0f} s")
-                wakes.append(turn(20 if options.quick else 100))
-                rounds.append(one_round(chosen, options.seconds, rates))
-        parsed = bare_parse() if not options.quick else []
+                rounds.append(one_round(chosen, options.seconds, rates, refused) | bare_rows(turn, options.quick, rates))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     say("")
-    refused = sum(run["refused"] for each in rounds for found in each.values() for run in found["rates"].values())
+    not_taken = sum(run.get("refused", 0) for each in rounds for found in each.values() for run in found["rates"].values())
+    bare = [
+        (WAKE, "no log, no batch: the kernel and the interpreter coming back from a system call", HTTP_ROW),
+        (BARE[0], "sonic-rs building its tree of the event; one thread, nothing received", STREAM_ROW),
+        (BARE[1], "a copy of the event's text", STREAM_ROW),
+        (BARE[2], "JSON to Protocol Buffers, nothing received and nothing stored", STREAM_ROW),
+    ]
     report = {
         "machine": described,
         "pairs": options.pairs,
         "seconds_a_run": options.seconds,
+        "seconds_in_all": round(time.monotonic() - began),
         "rates": rates,
         "cpus": {"server": SERVER_CPU, "client": CLIENT_CPU, "consumer": CONSUMER_CPU},
-        "rows": [{"name": row.name, "note": row.note} for row in chosen],
+        "rows": [{"name": row.name, "note": row.note, "against": row.against} for row in chosen]
+        + [{"name": name, "note": note, "against": against} for name, note, against in bare],
         "missing": missing,
-        "refused": refused,
+        "refused": not_taken,
         "rounds": rounds,
-        "wakes": wakes,
-        "parse": parsed,
     }
     print(write(report, options.out))
-    if refused:
-        sys.exit(f"error: {refused} events were refused")
+    if not_taken:
+        sys.exit(f"error: {not_taken} events were refused")
 
 
 def say(text: str) -> None:

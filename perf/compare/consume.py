@@ -7,8 +7,10 @@ offers; nobody parses a body here but the servers that must. `measure.consumer` 
 from __future__ import annotations
 
 import asyncio
+import collections
 import json
 import multiprocessing
+import os
 import socket
 import struct
 import subprocess
@@ -21,6 +23,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np  # noqa: E402
 from measure.consumer import Samples, sent_ns  # noqa: E402
+from measure.stats import latency  # noqa: E402
+from produce import drive  # noqa: E402
 
 WAIT_SECONDS = 0.2
 
@@ -186,12 +190,6 @@ async def websockets(queue: asyncio.Queue[float]) -> str:
 KEPT: list[Any] = []
 
 
-def with_producer(samples: Samples, drive: Callable[[str, float], dict[str, Any]], take: Callable[[], None]) -> None:
-    """For peers whose producer and consumer are made by one program: `send` is understood too."""
-    sys.stdin = Sending(sys.stdin, drive)  # type: ignore[assignment]
-    samples.run(take)
-
-
 class Sending:
     """Standard input, of which `send RATE SECONDS` is answered here."""
 
@@ -214,9 +212,15 @@ def small_template() -> Any:
     return Template(subprocess.run([binary("jimbot-load"), "--print", "1"], capture_output=True, check=True).stdout.strip())
 
 
-def put_into(events: Any, orders: Any, answers: Any) -> None:
+def pin(cpu: int, pid: int = 0) -> None:
+    """All threads that a process has so far; those that they start stay there."""
+    for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
+        os.sched_setaffinity(int(task.name), {cpu})
+
+
+def put_into(events: Any, orders: Any, answers: Any, cpu: int) -> None:
     """The producing process of the multiprocessing queue."""
-    from produce import drive
+    pin(cpu)
 
     def send(bodies: list[bytes]) -> None:
         for body in bodies:
@@ -227,13 +231,15 @@ def put_into(events: Any, orders: Any, answers: Any) -> None:
         answers.put(drive(template, send, *order))
 
 
-def queue(_address: str) -> None:
+def queue(place: str) -> None:
     import queue as standard
 
+    producer_cpu, consumer_cpu, _ = place.split(maxsplit=2)
     context = multiprocessing.get_context("spawn")
     events, orders, answers = context.Queue(16384), context.Queue(), context.Queue()
-    producer = context.Process(target=put_into, args=(events, orders, answers), daemon=True)
+    producer = context.Process(target=put_into, args=(events, orders, answers, int(producer_cpu)), daemon=True)
     producer.start()
+    pin(int(consumer_cpu))
     samples = Samples()
 
     def order(rate: str, seconds: float) -> dict[str, Any]:
@@ -247,9 +253,95 @@ def queue(_address: str) -> None:
         except standard.Empty:
             pass
 
-    with_producer(samples, order, take)
+    sys.stdin = Sending(sys.stdin, order)  # type: ignore[assignment]
+    samples.run(take, {"producer": producer.pid, "consumer": os.getpid()})
     orders.put(None)
     producer.join()
+
+
+RAY_STARTS = 3
+RAY_CALLS = 64
+# For a machine that is busy, or slow; Ray's own limit is 30.
+RAY_PATIENCE_SECONDS = 120
+
+
+def start_ray(work: str) -> Any:
+    """Ray with an actor that answers, or `RuntimeError` after a few attempts."""
+    os.environ |= {
+        "RAY_raylet_start_wait_time_s": str(RAY_PATIENCE_SECONDS),
+        "RAY_gcs_rpc_server_reconnect_timeout_s": str(RAY_PATIENCE_SECONDS),
+        # It is stopped while other rows run, and must not take that for the death of its parts.
+        "RAY_health_check_failure_threshold": "100000",
+        "RAY_health_check_timeout_ms": "600000",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_AUTH_MODE": "disabled",
+    }
+    import ray
+
+    @ray.remote(num_cpus=0)
+    class Deliveries:
+        def __init__(self, cpu: int) -> None:
+            pin(cpu)
+            self.samples = Samples()
+
+        def pid(self) -> int:
+            return os.getpid()
+
+        def deliver_batch(self, bodies: list[bytes]) -> None:
+            take_all(self.samples, bodies)
+
+        def begin(self) -> None:
+            self.samples.begin()
+
+        def report(self) -> dict[str, Any]:
+            # Calls of one caller come in their order: all that was delivered before is here.
+            return latency(self.samples.all_ns())
+
+    producer_cpu, consumer_cpu, folder = work.split(maxsplit=2)
+    reasons = []
+    for attempt in range(RAY_STARTS):
+        try:
+            ray.init(
+                num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False,
+                object_store_memory=100 << 20, _temp_dir=f"{folder}/ray{attempt}",
+            )
+            actor = Deliveries.remote(int(consumer_cpu))
+            pid = ray.get(actor.pid.remote(), timeout=RAY_PATIENCE_SECONDS)
+            pin(int(producer_cpu))
+            return ray, actor, pid
+        except Exception as error:  # whatever stops it: the row then says so  # pylint: disable=broad-exception-caught
+            reasons.append(f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no reason given'}")
+            ray.shutdown()
+    raise RuntimeError(f"Ray did not start in {RAY_STARTS} attempts of up to {RAY_PATIENCE_SECONDS} s: {reasons[-1]}")
+
+
+def ray_actor(work: str) -> None:
+    try:
+        ray, actor, consumer = start_ray(work)
+    except (ImportError, RuntimeError) as error:
+        print(json.dumps({"unavailable": str(error)}), flush=True)
+        return
+    under_way: collections.deque[Any] = collections.deque()
+
+    def send(bodies: list[bytes]) -> None:
+        under_way.append(actor.deliver_batch.remote(bodies))
+        if len(under_way) > RAY_CALLS:
+            ray.get(under_way.popleft())
+
+    template = small_template()
+    print(json.dumps({"ready": True, "producer": os.getpid(), "consumer": consumer}), flush=True)
+    for line in sys.stdin:
+        told: dict[str, Any] = {}
+        match line.split():
+            case ["begin"]:
+                ray.get(actor.begin.remote())
+            case ["send", rate, seconds]:
+                told = drive(template, send, rate, float(seconds))
+            case ["report", _, _]:
+                told = ray.get(actor.report.remote())
+                under_way.clear()
+        print(json.dumps(told), flush=True)
+    ray.shutdown()
 
 
 def main() -> None:
@@ -262,7 +354,7 @@ def main() -> None:
         case "websockets":
             asyncio.run(in_one_process(websockets))
         case _:
-            {"axum": axum, "redis": redis, "zeromq": zeromq, "queue": queue}[kind](address)
+            {"axum": axum, "redis": redis, "zeromq": zeromq, "queue": queue, "ray": ray_actor}[kind](address)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ class Table:
         self.names = [row["name"] for row in report["rows"]]
         self.notes = {row["name"]: row["note"] for row in report["rows"]}
         self.rates = report["rates"]
-        self.first = self.names[0]
+        self.against = {row["name"]: row["against"] for row in report["rows"]}
 
     def flat(self, name: str, key: str) -> dict[str, float] | None:
         return stats.interval([each[name]["flat"].get(key) for each in self.rounds if each[name]["flat"].get(key) is not None])
@@ -34,7 +34,7 @@ class Table:
         return [run for run in runs if not run["reason"] and run["latency"].get("count")]
 
     def at(self, name: str, rate: int, key: str) -> dict[str, float] | None:
-        values = [each[name]["rates"][rate][key] for each in self.rounds if not each[name]["rates"][rate]["reason"]]
+        values = [each[name]["rates"][rate].get(key) for each in self.rounds if not each[name]["rates"][rate]["reason"]]
         return stats.interval([value for value in values if value is not None])
 
     def latency(self, name: str, rate: int) -> list[float] | None:
@@ -46,9 +46,11 @@ class Table:
         return [stats.quantile_of(whole, quantile) for quantile in (0.5, 0.99, 0.999, 1.0)]
 
     def ratio(self, name: str, figure: Callable[[dict[str, Any]], float | None]) -> dict[str, float] | None:
-        """Round by round against the first row."""
-        pairs = [(figure(each[name]), figure(each[self.first])) for each in self.rounds]
-        return stats.interval([own / first for own, first in pairs if own is not None and first])
+        """Round by round against this service's row of the same wire."""
+        if self.against[name] not in self.names:
+            return None
+        pairs = [(figure(each[name]), figure(each[self.against[name]])) for each in self.rounds]
+        return stats.interval([own / ours for own, ours in pairs if own is not None and ours])
 
 
 def cell(found: dict[str, float] | None, digits: int = 2) -> str:
@@ -61,7 +63,7 @@ def summary(table: Table) -> dict[str, Any]:
 
     def seen(found: dict[str, Any], rate: int, key: str) -> float | None:
         run = found["rates"][rate]
-        return None if run["reason"] or not run["latency"] else run["latency"][key]
+        return None if run["reason"] or not run["latency"].get("count") else run["latency"][key]
 
     return {
         name: {
@@ -72,16 +74,17 @@ def summary(table: Table) -> dict[str, Any]:
             "consumer_us": table.at(name, middle, "consumer_us"),
             "latency_us": {rate: table.latency(name, rate) or table.reason(name, rate) for rate in table.rates},
             "resident_mb": stats.interval([
-                each[name]["resident_bytes"] / 1e6 for each in table.rounds if each[name]["resident_bytes"] is not None
+                each[name]["resident_bytes"] / 1e6 for each in table.rounds if each[name].get("resident_bytes") is not None
             ]),
             "ratios": {
                 "events_per_second": table.ratio(name, lambda found: found["flat"].get("events_per_second")),
                 "flat_hot_us": table.ratio(name, lambda found: found["flat"].get("hot_us")),
-                "server_us": table.ratio(name, lambda found: found["rates"][middle]["server_us"]),
+                "server_us": table.ratio(name, lambda found: found["rates"][middle].get("server_us")),
                 "p50": table.ratio(name, lambda found: seen(found, table.rates[0], "p50_us")),
                 "p99": table.ratio(name, lambda found: seen(found, table.rates[0], "p99_us")),
                 f"p50_at_{middle}": table.ratio(name, lambda found: seen(found, middle, "p50_us")),
             },
+            "ratios_are_to": table.against[name],
         }
         for name in table.names
     }
@@ -95,7 +98,7 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
         "",
         *machine.lines(report["machine"]),
         "",
-        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']} --rates {','.join(map(str, rates))}`: small events (190 B of JSON), servers on CPU "
+        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']} --rates {','.join(map(str, rates))}`: small events (190 B of JSON; in batches 45 of them and 5 whole states, 57 KB), servers on CPU "
         f"{cpus['server']}, load on CPU {cpus['client']}, consumers on CPU {cpus['consumer']}; the load generator sleeps between sends. "
         "Every row runs once a round; a figure is the median over the rounds. Latency counts from the time at which an event was to be "
         "sent until a Python process has its bytes in hand, all rounds as one histogram.",
@@ -116,34 +119,29 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
             )
         cells.append(cell(row["resident_mb"], 1))
         lines.append("| " + " | ".join(cells) + " |")
-    wakes = stats.merged(each["histogram_ns"] for each in report["wakes"] if each["count"])
     lines += [
         "",
-        f"A bare futex wake of a sleeping Python process in the same run: p50 {stats.quantile_of(wakes, 0.5):.1f} µs, "
-        f"p99 {stats.quantile_of(wakes, 0.99):.1f} µs.",
+        "## Ratios to this service's row of the same wire, round by round: median (95 % interval)",
         "",
-        f"## Ratios to \"{table.first}\", round by round: median (95 % interval)",
-        "",
-        f"| row | events/s flat out | CPU flat out (hot thread) | CPU of all server threads at {middle:,}/s | p50 at {rates[0]:,}/s | p99 at {rates[0]:,}/s |",
-        "|---|--:|--:|--:|--:|--:|",
+        f"| row | to | events/s flat out | CPU flat out (hot thread) | CPU of all server threads at {middle:,}/s | p50 at {rates[0]:,}/s | p99 at {rates[0]:,}/s | p50 at {middle:,}/s |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
     ]
-    for name in table.names[1:]:
-        ratios = found[name]["ratios"]
-        lines.append(
-            "| " + " | ".join([name] + [stats.text(ratios[key]) for key in ("events_per_second", "flat_hot_us", "server_us", "p50", "p99")]) + " |"
-        )
+    keys = ("events_per_second", "flat_hot_us", "server_us", "p50", "p99", f"p50_at_{middle}")
+    for name in table.names:
+        if name != table.against[name]:
+            ratios = found[name]["ratios"]
+            lines.append("| " + " | ".join([name, table.against[name], *(stats.text(ratios[key]) for key in keys)]) + " |")
     lines += ["", "## Reading it", ""]
     lines += [f"- **{name}**: {note}." for name, note in table.notes.items() if note]
     lines += [
-        "- `n/a (needs N)`: with all N busy on the CPUs that are here, one of them would starve and its figures be those of the scheduler. "
-        "`ends at N/s`: the rate was not kept, by the row's server or for what else the machine was doing.",
+        "- `n/a (needs N)`: with all N busy on the CPUs that are here, one of them would starve and its figures be those of the scheduler: "
+        "found out before the rounds, and not run. `ends at N/s`: none of three runs kept the rate before the rounds, or most did not in them; "
+        "with the client and the consumer on CPUs of their own, so that it is the server that ends there, or the client's library.",
         "- Flat out, rows that keep events are measured taking them; their consumer is away meanwhile. Where there is no server, what arrived counts.",
         "- Memory is without what is shared (of this service: without the log).",
     ]
     if report["missing"]:
         lines += [f"- Not in this run: {name} ({why})." for name, why in report["missing"].items()]
-    if report["parse"]:
-        lines += ["", "## Bare parse and copy", "", "```text", *report["parse"], "```"]
     lines += ["", "![latency against load](latency.png)", "", "![CPU an event](cost.png)"]
     return "\n".join(lines) + "\n"
 
@@ -192,7 +190,7 @@ def write(report: dict[str, Any], out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.md").write_text(text)
     # Without the histograms of single runs: they are megabytes, and the merged ones are what is shown.
-    told = {key: value for key, value in report.items() if key not in ("rounds", "wakes")} | {"figures": found}
+    told = {key: value for key, value in report.items() if key != "rounds"} | {"figures": found}
     (out / "compare.json").write_text(json.dumps(told, indent=1) + "\n")
     plots(table, found, out)
     return text

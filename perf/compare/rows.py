@@ -1,12 +1,14 @@
 """The rows of the comparison: what each starts, who drives it, and what it costs.
 
 A row's servers run on the server's CPU. Load and consumers run on the others; where there are only two CPUs they share
-one, and what that would starve is not run: `cores_flat_out` says how many a row can keep busy at saturation.
+one, and what that would starve is not run: `cores_flat_out` says how many a row can keep busy at saturation. Where there
+is no server, the producer has the server's CPU.
 """
 
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +25,7 @@ from measure.process import (
     Running,
     binary,
     cost,
+    family,
     first_line,
     load,
     start_service,
@@ -31,8 +34,17 @@ from measure.process import (
 
 HERE = Path(__file__).resolve().parent
 HTTP = {"wire": "http", "connections": 64, "warm_up": 0.1}
+BATCHES = HTTP | {"workload": "batch"}
 WEBSOCKET = {"wire": "ws", "connections": 8}
 FLAT_DEPTH = {"http": 1, "ws": 16}
+
+
+# The rows that others are set against, by how their events travel.
+HTTP_ROW, BATCH_ROW, STREAM_ROW = "jimbot HTTP, adaptive", "jimbot HTTP batches of 50", "jimbot WebSocket, adaptive"
+
+
+class Unavailable(Exception):
+    """The row can't be measured on this machine, and why."""
 
 
 @dataclass
@@ -55,8 +67,12 @@ class Row:
 
     # Processes that a saturated run keeps busy, the producer among them.
     cores_flat_out = 3
+    # Whether the producer has the server's CPU, and not one with the consumer.
+    apart = False
     # Whether events are kept for a consumer that is away, so that taking them can be measured alone.
     keeps = False
+    # The row of this service that ratios are taken against.
+    against = STREAM_ROW
 
     def __init__(self, name: str, note: str = "") -> None:
         self.name, self.note = name, note
@@ -70,6 +86,17 @@ class Row:
     def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
         """Events at a rate, or as fast as it goes; the producer's report."""
         raise NotImplementedError
+
+    @property
+    def cores_alone(self) -> int:
+        """CPUs with which no two of its server, its producer and its consumer would share one."""
+        return sum((bool(self.server_pids), not isinstance(self, PythonServer) and bool(self.consumer_pids), True))
+
+    def wake(self) -> None:
+        """Called before its runs."""
+
+    def rest(self) -> None:
+        """Called after them: nothing of it should cost the others anything."""
 
     def run(self, rate: int | None, seconds: float) -> Run:
         alone = rate is None and self.keeps and self.consumer is not None
@@ -119,6 +146,10 @@ class Driven(Row):
     wire: dict[str, Any] = HTTP
     address = ""
 
+    @property
+    def against(self) -> str:  # type: ignore[override]
+        return STREAM_ROW if self.wire["wire"] == "ws" else BATCH_ROW if self.wire is BATCHES else HTTP_ROW
+
     def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
         pace = {"depth": FLAT_DEPTH[self.wire["wire"]]} if rate is None else {"rate": rate}
         return load(self.address, seconds=seconds, **self.wire, **pace)
@@ -134,7 +165,7 @@ class Floor(Driven):
         self.wire = wire
 
     def start(self, running: Running, work: Path) -> None:
-        flags = ["--discard"] if self.wire["wire"] == "ws" else []
+        flags = ["--discard"] if self.wire["wire"] == "ws" else ["--whole-requests"] if self.wire is BATCHES else []
         command = [binary("jimbot-floor"), "--cpu", str(SERVER_CPU), *flags]
         process = running.start(command, None, stdout=subprocess.PIPE, text=True)
         self.address, self.server_pids = first_line(process), [process.pid]
@@ -157,8 +188,12 @@ class Ours(Driven):
 
 
 class Axum(Driven):
+    def __init__(self, name: str, wire: dict[str, Any], note: str) -> None:
+        super().__init__(name, note)
+        self.wire = wire
+
     def start(self, running: Running, work: Path) -> None:
-        place = work / "axum.sock"
+        place = work / f"axum-{self.wire.get('workload', 'small')}.sock"
         command = [binary("jimbot-peer-axum"), "--cpu", str(SERVER_CPU), "--consumer", str(place)]
         process = running.start(command, None, stdout=subprocess.PIPE, text=True)
         self.address, self.server_pids = first_line(process), [process.pid]
@@ -186,6 +221,8 @@ class PythonServer(Driven):
 class Brokered(Row):
     """A broker between the producer of this comparison and a consumer."""
 
+    producer_cpu = CLIENT_CPU
+
     def __init__(self, name: str, kind: str, note: str) -> None:
         super().__init__(name, note)
         self.kind = kind
@@ -195,7 +232,7 @@ class Brokered(Row):
         def producer() -> None:
             process = running.start(
                 [sys.executable, str(HERE / "produce.py"), self.kind, producer_address],
-                CLIENT_CPU, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+                self.producer_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
             )
             self.producer_pid = process.pid
             self.producer = Consumer(process)
@@ -247,32 +284,64 @@ class Nats(Brokered):
 
 class ZeroMq(Brokered):
     cores_flat_out = 2
+    apart = True
+    producer_cpu = SERVER_CPU
 
     def start(self, running: Running, work: Path) -> None:
         self.start_ends(running, f"ipc://{work}/zeromq", f"ipc://{work}/zeromq")
 
 
 class InPython(Row):
-    """Both ends are made by one Python program."""
+    """Both ends are made by one Python program, which pins them itself."""
 
     cores_flat_out = 2
+    apart = True
 
     def __init__(self, name: str, kind: str, note: str) -> None:
         super().__init__(name, note)
         self.kind = kind
 
     def start(self, running: Running, work: Path) -> None:
-        # Not pinned: it places its processes itself, as these frameworks do.
-        process = running.start(
-            [sys.executable, str(HERE / "consume.py"), self.kind],
-            None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+        self.process = running.start(
+            [sys.executable, str(HERE / "consume.py"), self.kind, f"{SERVER_CPU} {CONSUMER_CPU} {work}"],
+            None, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment(),
         )
-        self.consumer = Consumer(process)
-        self.consumer_pids = [process.pid]
+        self.consumer = Consumer(self.process)
+        greeting = self.consumer.greeting
+        if "unavailable" in greeting:
+            raise Unavailable(greeting["unavailable"])
+        self.consumer_pids, self.producer_pids = [greeting["consumer"]], [greeting["producer"]]
 
     def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
         assert self.consumer is not None
-        return self.consumer.ask(f"send {rate or 'flat'} {seconds}")
+        before = cost(*self.producer_pids)
+        told = self.consumer.ask(f"send {rate or 'flat'} {seconds}")
+        return told | {"client_cpu_seconds": cost(*self.producer_pids).since(before).cpu_ns / 1e9}
+
+
+class Ray(InPython):
+    """Stopped while others run: its daemons look after each other all the time."""
+
+    def start(self, running: Running, work: Path) -> None:
+        super().start(running, work)
+        ends = {*self.consumer_pids, *self.producer_pids}
+        # What is neither end: Ray's own processes, which an event need not pass but which it does not go without.
+        self.server_pids = [pid for pid in family(self.process.pid) if pid not in ends]
+        running.callback(self.wake)
+        self.rest()
+
+    def wake(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def rest(self) -> None:
+        self.signal(signal.SIGSTOP)
+
+    def signal(self, which: signal.Signals) -> None:
+        for pid in family(self.process.pid):
+            try:
+                os.kill(pid, which)
+            except ProcessLookupError:
+                continue
 
 
 def free_port() -> int:
@@ -289,19 +358,25 @@ def connects(port: int) -> bool:
 
 
 def all_rows() -> list[Row]:
-    """In the order in which each round runs them; the first of ours is what ratios refer to."""
+    """In the order in which each round runs them."""
+    same_process = "consumer in the same process; stores nothing"
     return [
-        Ours("jimbot HTTP, adaptive", HTTP, "adaptive"),
+        Ours(HTTP_ROW, HTTP, "adaptive"),
         Floor("floor: bare epoll, HTTP-shaped", HTTP),
         Ours("jimbot HTTP, window", HTTP, "window"),
-        Axum("axum + tokio", "the same converter, a channel, a Unix socket; stores nothing"),
-        PythonServer("FastAPI + uvicorn", HTTP, "fastapi", "consumer in the same process; stores nothing"),
-        Ours("jimbot WebSocket, adaptive", WEBSOCKET, "adaptive"),
+        Axum("axum + tokio", HTTP, "the same converter, a channel, a Unix socket; stores nothing"),
+        PythonServer("FastAPI + uvicorn", HTTP, "fastapi", same_process),
+        Ours(BATCH_ROW, BATCHES, "adaptive"),
+        Floor("floor: bare epoll, HTTP batches of 50", BATCHES),
+        Axum("axum + tokio, batches of 50", BATCHES, "as above"),
+        Ours(STREAM_ROW, WEBSOCKET, "adaptive"),
         Floor("floor: bare epoll, WebSocket-shaped", WEBSOCKET),
-        PythonServer("websockets + asyncio", WEBSOCKET, "websockets", "consumer in the same process; stores nothing"),
+        Ours("jimbot WebSocket, window", WEBSOCKET, "window"),
+        PythonServer("websockets + asyncio", WEBSOCKET, "websockets", same_process),
         Redis("Redis Streams", "redis", "XADD pipelined, XREAD by redis-py; in memory"),
         Nats("NATS core", "nats", "nats-py; stores nothing"),
         Nats("NATS JetStream", "jetstream", "file storage, acknowledged, ordered consumer of nats-py"),
         ZeroMq("ZeroMQ PUSH/PULL", "zeromq", "pyzmq on both ends over ipc; no server"),
-        InPython("multiprocessing.Queue", "queue", "no server"),
+        InPython("multiprocessing.Queue", "queue", "no server; one process puts, one gets"),
+        Ray("Ray actor", "ray", "`deliver_batch.remote` with what is due, 64 calls under way at most; \"server\" is Ray's own processes"),
     ]

@@ -90,10 +90,10 @@ class Samples:
                     sys.exit(f"unknown command: {line!r}")
             print(json.dumps(told), flush=True)
 
-    def run(self, take: Callable[[], None]) -> None:
+    def run(self, take: Callable[[], None], ready: dict[str, Any] | None = None) -> None:
         """Takes events in the main thread for as long as standard input is open."""
         commands = threading.Thread(target=self.obey, daemon=True)
-        print(json.dumps({"ready": True}), flush=True)
+        print(json.dumps({"ready": True} | (ready or {})), flush=True)
         commands.start()
         while commands.is_alive():
             if self.active:
