@@ -1,11 +1,11 @@
-"""How cost grows with connections, readers and what an event holds.
+"""How cost grows with connections, readers, the size of an event and what it holds.
 
-    perf/growth             1 to 10,000 connections, 0 to 64 readers, all workloads
+    perf/growth             1 to 10,000 connections, 0 to 64 readers, events of 100 B to 1 MB, all workloads
     perf/growth --quick     shows that it runs, measures nothing
 
-CPU of the hot thread an event, flat out, in turns with a bare epoll loop (`jimbot-floor`) on the same CPU for connections;
-the median over the rounds with the interval that holds it with 95 % confidence. Readers sleep until they are woken, and
-share the CPUs that the service leaves them.
+CPU of the hot thread an event and events a second, flat out, in turns with a bare epoll loop (`jimbot-floor`) on the same
+CPU for connections and sizes; the median over the rounds with the interval that holds it with 95 % confidence. Connecting
+is left out. Readers sleep until they are woken, and share the CPUs that the service leaves them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ from measure.process import CONSUMER_CPU, SERVER_CPU, Running, binary, cost, fir
 
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = (1, 8, 64, 512, 4096, 10_000)
-READERS = (0, 1, 4, 16, 64)
+READERS = (0, 1, 2, 4, 8, 16, 32, 64)
+# Of JSON; an event without anything in it has 116.
+SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 WORKLOADS = ("small", "cascade", "mixed", "batch", "state")
 READER_RATE = 20_000
 # Readers that do nothing but read, several in one process: their own cost is not what is asked for.
@@ -43,37 +45,64 @@ sys.stdin.read()
 """
 
 
+# Where the load generator takes the service's counters, the warm-up is over and all connections are made.
+WARM_UP_SECONDS = 0.1
+
+
 def hot_us(pid: int, address: str, **flags: Any) -> tuple[float, float]:
     """CPU of the hot thread in microseconds an event, and events a second."""
-    before = cost(pid)
-    told = load(address, warm_up=0, **flags)
-    return cost(pid).since(before).hottest_ns / 1e3 / told["events_sent"], told["events_per_second"]
+    told = load(address, pid=pid, **{"warm_up": WARM_UP_SECONDS, **flags})
+    return max(told["service"]["threads_us_per_event"].values()), told["events_per_second"]
+
+
+class Pair:
+    """The service and a bare epoll loop on the same CPU, in turns."""
+
+    def __init__(self, running: Running, work: Path, *floor_flags: str) -> None:
+        self.service = start_service(running, work)
+        command = [binary("jimbot-floor"), "--cpu", str(SERVER_CPU), *floor_flags]
+        self.floor = running.start(command, None, stdout=subprocess.PIPE, text=True)
+        self.bare = first_line(self.floor)
+
+    def measure(self, rounds: int, **flags: Any) -> dict[str, Any]:
+        turns = [
+            (hot_us(self.service.pid, self.service.address, **flags), hot_us(self.floor.pid, self.bare, **flags))
+            for _ in range(rounds)
+        ]
+        memory = cost(self.service.pid)
+        return {
+            "hot_us": stats.interval([ours[0] for ours, _ in turns]),
+            "floor_us": stats.interval([theirs[0] for _, theirs in turns]),
+            "ratio": stats.interval([ours[0] / theirs[0] for ours, theirs in turns]),
+            "events_per_second": stats.interval([ours[1] for ours, _ in turns]),
+            "floor_events_per_second": stats.interval([theirs[1] for _, theirs in turns]),
+            "resident_mb": (memory.resident_bytes - memory.shared_bytes) / 1e6,
+        }
 
 
 def connections(work: Path, rounds: int, seconds: float, counts: tuple[int, ...]) -> dict[str, Any]:
     limit = min(resource.getrlimit(resource.RLIMIT_NOFILE)[1], 1 << 20)
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     with Running() as running:
-        service = start_service(running, work / "connections")
-        floor = running.start([binary("jimbot-floor"), "--cpu", str(SERVER_CPU)], None, stdout=subprocess.PIPE, text=True)
-        bare = first_line(floor)
+        pair = Pair(running, work / "connections")
         found: dict[str, Any] = {}
         for count in counts:
             if count + 100 > limit:
                 found[str(count)] = {"reason": f"n/a (this machine allows {limit} open files)"}
                 continue
-            turns = [
-                (hot_us(service.pid, service.address, connections=count, seconds=seconds), hot_us(floor.pid, bare, connections=count, seconds=seconds))
-                for _ in range(rounds)
-            ]
-            memory = cost(service.pid)
-            found[str(count)] = {
-                "hot_us": stats.interval([ours[0] for ours, _ in turns]),
-                "floor_us": stats.interval([theirs[0] for _, theirs in turns]),
-                "ratio": stats.interval([ours[0] / theirs[0] for ours, theirs in turns]),
-                "events_per_second": stats.interval([ours[1] for ours, _ in turns]),
-                "resident_mb": (memory.resident_bytes - memory.shared_bytes) / 1e6,
-            }
+            # Each connection has its turn several times, the first ones in the warm-up.
+            longer = 1 + count / 5000
+            found[str(count)] = pair.measure(rounds, connections=count, seconds=seconds * longer, warm_up=WARM_UP_SECONDS * longer)
+        return found
+
+
+def sizes(work: Path, rounds: int, seconds: float, wanted: tuple[int, ...]) -> dict[str, Any]:
+    with Running() as running:
+        pair = Pair(running, work / "sizes", "--whole-requests")
+        found = {}
+        for size in wanted:
+            body = subprocess.run([binary("jimbot-load"), "--event-bytes", str(size), "--print", "1"], capture_output=True, check=True).stdout
+            found[str(size)] = {"bytes_per_event": len(body) - 1} | pair.measure(rounds, connections=8, event_bytes=size, seconds=seconds)
         return found
 
 
@@ -92,7 +121,10 @@ def readers(work: Path, rounds: int, seconds: float, counts: tuple[int, ...]) ->
             turns = [
                 hot_us(service.pid, service.address, wire="ws", connections=8, rate=READER_RATE, seconds=seconds) for _ in range(rounds)
             ]
-            found[str(count)] = {"hot_us": stats.interval([turn[0] for turn in turns])}
+            found[str(count)] = {
+                "hot_us": stats.interval([turn[0] for turn in turns]),
+                "events_per_second": stats.interval([turn[1] for turn in turns]),
+            }
     return found
 
 
@@ -128,8 +160,14 @@ def told(report: dict[str, Any]) -> list[str]:
             f"  {name:20} {stats.text(row['hot_us']):>24} {stats.text(row['floor_us']):>24} {stats.text(row['ratio']):>20}"
             f" {row['events_per_second']['median']:10,.0f} {row['resident_mb']:7.1f}"
         )
-    lines += ["", f"  readers, {READER_RATE:,} events/s over WebSocket"]
-    lines += [f"  {name:20} {stats.text(row['hot_us']):>24}" for name, row in report["readers"].items()]
+    lines += ["", f"  {'bytes an event, HTTP':20} {'service':>27} {'bare epoll loop':>27} {'ratio':>20} {'events/s':>10} {'ns a byte':>10}"]
+    lines += [
+        f"  {row['bytes_per_event']:<20,} {stats.text(row['hot_us']):>27} {stats.text(row['floor_us']):>27} {stats.text(row['ratio']):>20}"
+        f" {row['events_per_second']['median']:10,.0f} {row['hot_us']['median'] * 1e3 / row['bytes_per_event']:10.2f}"
+        for row in report["sizes"].values()
+    ]
+    lines += ["", f"  {'readers, WebSocket':20} {'service':>24} {'events/s':>10}, of {READER_RATE:,} that are sent"]
+    lines += [f"  {name:20} {stats.text(row['hot_us']):>24} {row['events_per_second']['median']:10,.0f}" for name, row in report["readers"].items()]
     lines += ["", f"  {'workload, HTTP':20} {'service':>24} {'bytes an event':>16} {'ns a byte':>10} {'events/s':>10}"]
     for name, row in report["workloads"].items():
         lines.append(
@@ -145,36 +183,52 @@ def plot(report: dict[str, Any], out: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 3, figsize=(15, 4.5))
-    points = [(int(name), row) for name, row in report["connections"].items() if "reason" not in row]
-    axes[0].plot([count for count, _ in points], [row["hot_us"]["median"] for _, row in points], "-o", label="service")
-    axes[0].plot([count for count, _ in points], [row["floor_us"]["median"] for _, row in points], "--o", label="bare epoll loop")
-    axes[0].set(xscale="log", xlabel="connections", ylabel="µs of CPU an event, hot thread", title="HTTP, small events", ylim=(0, None))
-    axes[0].legend()
-    rows = [(int(name), row["hot_us"]["median"]) for name, row in report["readers"].items()]
-    axes[1].plot(*zip(*rows), "-o")
-    axes[1].set(xscale="symlog", xlabel="readers", title=f"WebSocket, {READER_RATE:,} events/s", ylim=(0, None))
-    for name, row in report["workloads"].items():
-        axes[2].plot(row["bytes_per_event"], row["hot_us"]["median"], "o")
-        axes[2].annotate(name, (row["bytes_per_event"], row["hot_us"]["median"]), textcoords="offset points", xytext=(5, 4))
-    axes[2].set(xscale="log", yscale="log", xlabel="bytes an event (JSON)", title="by workload, HTTP")
-    for axis in axes:
+    def rising(axis: Any, points: list[tuple[float, dict[str, Any]]], keys: dict[str, str], **settings: Any) -> None:
+        for key, label in keys.items():
+            values = [row[key] for _, row in points]
+            middle = [value["median"] for value in values]
+            spread = [[value["median"] - value["low"] for value in values], [value["high"] - value["median"] for value in values]]
+            axis.errorbar([at for at, _ in points], middle, yerr=spread, fmt="-o" if label == "service" else "--o", label=label, capsize=2)
+        axis.set(**settings)
+        axis.legend()
+
+    figure, axes = pyplot.subplots(2, 4, figsize=(20, 9))
+    cost_keys = {"hot_us": "service", "floor_us": "bare epoll loop"}
+    rate_keys = {"events_per_second": "service", "floor_events_per_second": "bare epoll loop"}
+    us, rate = "µs of CPU an event, hot thread", "events/s"
+    points: list[tuple[float, dict[str, Any]]] = [(int(name), row) for name, row in report["connections"].items() if "reason" not in row]
+    rising(axes[0][0], points, cost_keys, xscale="log", ylabel=us, title="connections: HTTP, small events", ylim=(0, None))
+    rising(axes[1][0], points, rate_keys, xscale="log", ylabel=rate, xlabel="connections", ylim=(0, None))
+    points = [(row["bytes_per_event"], row) for row in report["sizes"].values()]
+    rising(axes[0][1], points, cost_keys, xscale="log", yscale="log", title="size: HTTP, 8 connections")
+    rising(axes[1][1], points, rate_keys, xscale="log", yscale="log", xlabel="bytes an event (JSON)")
+    points = [(int(name), row) for name, row in report["readers"].items()]
+    rising(axes[0][2], points, {"hot_us": "service"}, xscale="symlog", title=f"readers: WebSocket, {READER_RATE:,} events/s sent", ylim=(0, None))
+    rising(axes[1][2], points, {"events_per_second": "service"}, xscale="symlog", xlabel="readers", ylim=(0, None))
+    for key, axis in (("hot_us", axes[0][3]), ("events_per_second", axes[1][3])):
+        for name, row in report["workloads"].items():
+            axis.plot(row["bytes_per_event"], row[key]["median"], "o")
+            axis.annotate(name, (row["bytes_per_event"], row[key]["median"]), textcoords="offset points", xytext=(5, 4))
+        axis.set(xscale="log", yscale="log")
+    axes[0][3].set(title="workload: HTTP, 8 connections")
+    axes[1][3].set(xlabel="bytes an event (JSON)")
+    for axis in axes.flat:
         axis.grid(True, alpha=0.3)
     figure.tight_layout()
-    figure.savefig(out / "growth.png", dpi=110)
+    figure.savefig(out / "growth.png", dpi=90)
     pyplot.close(figure)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=0.4, help="length of one run (0.4)")
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each row (7)")
+    parser.add_argument("--seconds", type=float, default=0.3, help="length of one run (0.3)")
     parser.add_argument("--quick", action="store_true", help="tiny: shows that it runs")
     parser.add_argument("--out", type=Path, default=HERE / "out")
     options = parser.parse_args()
-    counts, reading = CONNECTIONS, READERS
+    counts, reading, wanted = CONNECTIONS, READERS, SIZES
     if options.quick:
-        options.rounds, options.seconds, counts, reading = 2, 0.05, (1, 64), (0, 2)
+        options.rounds, options.seconds, counts, reading, wanted = 2, 0.05, (1, 64), (0, 2), (100, 100_000)
     described = machine.describe()
     work = Path(tempfile.mkdtemp(prefix="jimbot-growth-", dir="/dev/shm"))
     try:
@@ -182,6 +236,7 @@ def main() -> None:
             "machine": described,
             "rounds": options.rounds,
             "connections": connections(work, options.rounds, options.seconds, counts),
+            "sizes": sizes(work, options.rounds, options.seconds, wanted),
             "readers": readers(work, options.rounds, options.seconds, reading),
             "workloads": workloads(work, options.rounds, options.seconds),
         }
