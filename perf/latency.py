@@ -16,67 +16,24 @@ import argparse
 import json
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from measure import machine, stats
-from measure.consumer import TIME_WIDTH, TIMESTAMP, Consumer, written
-from measure.process import CLIENT_CPU, CONSUMER_CPU, SERVER_CPU, Running, binary, cost, first_line, load, small_body, start_service
+from measure.consumer import Consumer
+from measure.process import CLIENT_CPU, CONSUMER_CPU, SERVER_CPU, Running, binary, cost, first_line, load, start_service
+from sender import PAUSE_SECONDS, Sender, on_client_cpu
 
 HERE = Path(__file__).resolve().parent
-PAUSE_SECONDS = 0.002
 RATES = (1_000, 20_000, 100_000)
 MODES: dict[str, tuple[str, ...]] = {
     "adaptive": ("--mode", "adaptive"),
     "busy poll": ("--mode", "adaptive", "--busy-poll"),
     "window": ("--mode", "window"),
 }
-ID = b'"event_id":"'
-
-
-class Sender:
-    """Sends one event after the other and waits for each answer."""
-
-    def __init__(self, address: str) -> None:
-        host, _, port = address.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)))
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        body = small_body()
-        head = (
-            f"POST /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-            f"User-Agent: perf-latency\r\nContent-Length: {len(body)}\r\n\r\n"
-        ).encode()
-        self.request = bytearray(head + body)
-        self.time_at = len(head) + body.index(TIMESTAMP) + len(TIMESTAMP)
-        self.id_at = len(head) + body.index(ID) + len(ID)
-        self.count = time.time_ns() % 10**12
-
-    def round_trip(self) -> int:
-        """Nanoseconds from just before the sending until the answer."""
-        self.count += 1
-        request = self.request
-        request[self.id_at : self.id_at + 36] = b"%08d-0000-4000-8000-%012d" % (self.count % 10**8, self.count)
-        before = time.monotonic_ns()
-        request[self.time_at : self.time_at + TIME_WIDTH] = written(before)
-        self.socket.sendall(request)
-        answer = self.socket.recv(4096)
-        after = time.monotonic_ns()
-        if not answer.startswith(b"HTTP/1.1 200"):
-            sys.exit(f"error: the service answered {answer[:200]!r}")
-        return after - before
-
-    def series(self, count: int) -> np.ndarray[Any, Any]:
-        found = []
-        for _ in range(count):
-            time.sleep(PAUSE_SECONDS)
-            found.append(self.round_trip())
-        return np.array(found)
 
 
 def python(running: Running, script: str, *arguments: object) -> Consumer:
@@ -122,17 +79,18 @@ def one_at_a_time(work: Path, rounds: int, count: int) -> dict[str, Any]:
         for each in lone:
             each.service.process.send_signal(signal.SIGSTOP)
         rows: dict[str, list[dict[str, Any]]] = {}
-        for _ in range(rounds):
-            bare.series(10)
-            rows.setdefault("floor: round trip", []).append(stats.latency(bare.series(count)))
-            sleeper.ask("begin")
-            waker = [binary("examples/wake_floor"), str(futex), str(count), str(int(PAUSE_SECONDS * 1e6))]
-            subprocess.run(["taskset", "--cpu-list", str(SERVER_CPU), *waker], check=True)
-            rows.setdefault("floor: futex wake", []).append(sleeper.ask(f"report {count} 1"))
-            for each in lone:
-                trips, seen = each.series(count)
-                rows.setdefault(f"{each.mode}: answered", []).append(trips)
-                rows.setdefault(f"{each.mode}: visible in Python", []).append(seen)
+        with on_client_cpu():
+            for _ in range(rounds):
+                bare.series(10)
+                rows.setdefault("floor: round trip", []).append(stats.latency(bare.series(count)))
+                sleeper.ask("begin")
+                waker = [binary("examples/wake_floor"), str(futex), str(count), str(int(PAUSE_SECONDS * 1e6))]
+                subprocess.run(["taskset", "--cpu-list", str(SERVER_CPU), *waker], check=True)
+                rows.setdefault("floor: futex wake", []).append(sleeper.ask(f"report {count} 1"))
+                for each in lone:
+                    trips, seen = each.series(count)
+                    rows.setdefault(f"{each.mode}: answered", []).append(trips)
+                    rows.setdefault(f"{each.mode}: visible in Python", []).append(seen)
     return {
         "rows": {
             name: {"histogram_ns": stats.merged(each["histogram_ns"] for each in turns)}

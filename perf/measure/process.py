@@ -159,10 +159,12 @@ class Service:
     process: subprocess.Popen[Any]
 
 
-def start_service(running: Running, shm_dir: Path, *flags: str, cpu: int | None = SERVER_CPU, log: IO[Any] | None = None) -> Service:
-    """Starts `jimbot-mcp serve` on free ports and a log of its own."""
+def start_service(
+    running: Running, shm_dir: Path, *flags: str, cpu: int | None = SERVER_CPU, log: IO[Any] | None = None, wrapper: Sequence[str] = ()
+) -> Service:
+    """Starts `jimbot-mcp serve` on free ports and a log of its own; `wrapper` is a command that ends by executing it."""
     pinning = ["--cpu", str(cpu)] if cpu is not None else []
-    command = [binary("jimbot-mcp"), "serve", "--listen", "127.0.0.1:0", "--shm-dir", str(shm_dir), *pinning, *flags]
+    command = [*wrapper, binary("jimbot-mcp"), "serve", "--listen", "127.0.0.1:0", "--shm-dir", str(shm_dir), *pinning, *flags]
     # Not the shell's settings: what is measured is what the command line says.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("JIMBOT_MCP_")}
     process = running.start(command, None, stdout=log or subprocess.DEVNULL, stderr=log or subprocess.DEVNULL, env=environment)

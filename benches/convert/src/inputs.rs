@@ -1,6 +1,8 @@
 //! What is converted: the canonical small event and whole state, with their keys in the order that
-//! games send them, in another constant one, and in a new one for every object.
+//! games send them, in another constant one, and in a new one for every object; and batches of the
+//! triggers of one scored hand.
 
+use jimbot_core::convert::BodyForm;
 use jimbot_traffic::Clock;
 use jimbot_traffic::workload::{Stream, Workload};
 
@@ -8,9 +10,15 @@ use jimbot_traffic::workload::{Stream, Workload};
 pub(crate) struct Input {
     pub(crate) name: &'static str,
     pub(crate) bodies: Vec<Vec<u8>>,
+    pub(crate) form: BodyForm,
 }
 
 impl Input {
+    /// Bodies of one event each.
+    fn single(name: &'static str, bodies: Vec<Vec<u8>>) -> Self {
+        Self { name, bodies, form: BodyForm::Events }
+    }
+
     pub(crate) fn all() -> Vec<Self> {
         let mut random = fastrand::Rng::with_seed(9);
         let mut shuffled = |members: &mut Vec<String>| random.shuffle(members);
@@ -18,11 +26,12 @@ impl Input {
         let small = bodies(Workload::Small, 64);
         let state = bodies(Workload::GameState, 64);
         vec![
-            Self { name: "small-random", bodies: reordered(&small, &mut shuffled) },
-            Self { name: "small", bodies: small },
-            Self { name: "state-random", bodies: reordered(&state, &mut shuffled) },
-            Self { name: "state-sorted", bodies: reordered(&state, &mut sorted) },
-            Self { name: "state", bodies: state },
+            Self::single("small-random", reordered(&small, &mut shuffled)),
+            Self::single("small", small),
+            Self::single("state-random", reordered(&state, &mut shuffled)),
+            Self::single("state-sorted", reordered(&state, &mut sorted)),
+            Self::single("state", state),
+            Self { name: "cascade", bodies: bodies(Workload::Cascade, 64), form: BodyForm::Batch },
         ]
     }
 }

@@ -42,7 +42,7 @@ fn count(name: &str, times: usize) {
     let input = input.unwrap_or_else(|| panic!("no input {name}"));
     let mut row = Converting::new();
     for body in input.bodies.iter().cycle().take(times) {
-        row.run(body);
+        row.run(body, input.form);
     }
     println!("{}", row.hash());
 }
@@ -94,7 +94,7 @@ fn time(row: &mut dyn Row, input: &Input) -> f64 {
     let mut runs = 0;
     loop {
         for body in &input.bodies {
-            row.run(body);
+            row.run(body, input.form);
         }
         runs += input.bodies.len();
         let spent = start.elapsed();

@@ -6,7 +6,7 @@ use jimbot_core::convert::{BodyCursor, BodyForm, Context, Converter, Step};
 
 /// One row of the table.
 pub(crate) trait Row {
-    fn run(&mut self, body: &[u8]);
+    fn run(&mut self, body: &[u8], form: BodyForm);
 }
 
 /// The converter, as the service calls it.
@@ -29,7 +29,7 @@ impl Converting {
 }
 
 impl Row for Converting {
-    fn run(&mut self, body: &[u8]) {
+    fn run(&mut self, body: &[u8], form: BodyForm) {
         let context = Context {
             log_epoch: 0x0102_0304_0506_0708,
             sequence: self.sequence,
@@ -39,7 +39,7 @@ impl Row for Converting {
             lenient: true,
             ..Context::default()
         };
-        let mut cursor = BodyCursor::new(BodyForm::Events);
+        let mut cursor = BodyCursor::new(form);
         loop {
             match self.converter.next(&mut cursor, body, &context, &mut self.room) {
                 Step::Event(event) => {
@@ -61,7 +61,7 @@ impl Row for Converting {
 pub(crate) struct Tree;
 
 impl Row for Tree {
-    fn run(&mut self, body: &[u8]) {
+    fn run(&mut self, body: &[u8], _form: BodyForm) {
         let tree: sonic_rs::Value = sonic_rs::from_slice(body).expect("the input is JSON");
         black_box(&tree);
     }
@@ -74,7 +74,7 @@ pub(crate) struct Copying {
 }
 
 impl Row for Copying {
-    fn run(&mut self, body: &[u8]) {
+    fn run(&mut self, body: &[u8], _form: BodyForm) {
         self.room.clear();
         self.room.extend_from_slice(black_box(body));
         black_box(&self.room);
