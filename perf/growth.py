@@ -90,9 +90,11 @@ def connections(work: Path, rounds: int, seconds: float, counts: tuple[int, ...]
             if count + 100 > limit:
                 found[str(count)] = {"reason": f"n/a (this machine allows {limit} open files)"}
                 continue
-            # Each connection has its turn several times, the first ones in the warm-up.
-            longer = 1 + count / 5000
-            found[str(count)] = pair.measure(rounds, connections=count, seconds=seconds * longer, warm_up=WARM_UP_SECONDS * longer)
+            # Each connection has its turn several times. The first two are the warm-up: with them it gets its buffers and its
+            # session.
+            found[str(count)] = pair.measure(
+                rounds, connections=count, seconds=seconds * (1 + count / 5000), warm_up=WARM_UP_SECONDS * (1 + count / 1000)
+            )
         return found
 
 

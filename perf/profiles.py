@@ -5,7 +5,9 @@
     perf/syscalls       system calls, each with its count an event
     perf/allocations    allocations an event, and who makes them
 
-The binary is the release build with symbols. All write what they print to perf/out/ too.
+The binary is the release build with symbols. All write what they print to perf/out/ too, under the name of the wire:
+    perf/flamegraph                                         single events over HTTP
+    perf/flamegraph --wire ws --depth 16 --connections 8    over WebSocket
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ def flamegraph(session: Session, out: Path) -> list[str]:
             if not folded:
                 continue
             title = {"jimbot-mcp": "reactor", None: "Python reader"}.get(name, name)
-            slug = title.lower().replace(" ", "-")
+            slug = f"{session.options.wire}-{title.lower().replace(' ', '-')}"
             # Weighted by the time that each sample stands for, nanoseconds.
             samples = sum(int(line.rpartition(" ")[2]) for line in folded.splitlines())
             command = [str(TOOLS / "inferno/bin/inferno-flamegraph"), "--title", f"{title}: {described(session.options)}"]
@@ -284,7 +286,7 @@ def main() -> None:
         finally:
             shutil.rmtree(work)
     text = "\n".join([*head, *lines])
-    (options.out / f"{options.profile}.txt").write_text(text + "\n")
+    (options.out / f"{options.profile}-{options.wire}.txt").write_text(text + "\n")
     print(text)
 
 

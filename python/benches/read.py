@@ -1,17 +1,18 @@
 """What reading costs in Python, beside receiving the same events over ZeroMQ in the same run.
 
-    .venv/bin/python python/benches/read.py [--rounds N] [--json]
+    perf/read [--rounds N] [--json]
 
 Each round fills a log with full batches of small events and reads it: sums one index column, and touches every payload
 byte. Beside it, in turn, ZeroMQ's Python binding receives as many messages of the same bytes over ipc, looking at
 nothing. Prints the median over the rounds, in microseconds an event, with the middle half; their ratio is of pairs.
-The native module has to be a release build: install_python_package --release.
+perf/read runs it with a release build of the package; by itself this file takes the one that is installed.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -99,8 +100,9 @@ def main() -> None:
     batches, rounds = (2, 2) if options.tiny else (BATCHES, options.rounds)
     directory = Path(tempfile.mkdtemp(prefix="jimbot-bench-", dir="/dev/shm"))
     frame_bytes = 1 << 20
+    built = Path(os.environ.get("JIMBOT_PERF_BIN", "")) / "jimbot-logwriter"
     writer = LogWriter(
-        cargo_binary("jimbot-logwriter"),
+        str(built) if built.is_file() else cargo_binary("jimbot-logwriter"),
         directory,
         max_batch_bytes=frame_bytes,
         max_batch_events=BATCH_EVENTS,

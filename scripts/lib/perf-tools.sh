@@ -46,7 +46,8 @@ install_perf_package() {
 build_perf_binaries() {
     if [ -z "${JIMBOT_PERF_BIN:-}" ]; then
         cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
-            --package jimbot-mcp --package jimbot-perf --package jimbot-bus-load --package jimbot-peers || return 1
+            --package jimbot-mcp --package jimbot-perf --package jimbot-bus-load --package jimbot-peers \
+            --package jimbot-bench-convert --package jimbot-logwriter || return 1
         cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
             --package jimbot-shm --example wake_floor || return 1
         JIMBOT_PERF_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/release"

@@ -42,8 +42,7 @@ struct Games {
 impl Games {
     fn new(count: usize) -> Games {
         let mut sessions = Sessions::new([1; 16], 1, count);
-        let known =
-            (0..count).map(|at| sessions.of_speaker(&speaker(at), None, START).0).collect();
+        let known = (0..count).map(|at| sessions.of_speaker(&speaker(at), None, START).0).collect();
         let names = (0..count).map(|at| format!("{at:08X}")).collect();
         Games { sessions, known, names, next: 0, clock: 0.0 }
     }
