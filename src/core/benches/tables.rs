@@ -20,12 +20,12 @@ const ID: usize = 36;
 /// Steps from one to the next so that a table is reached at random, as many games at once reach it.
 const STRIDE: usize = 7_919;
 
-fn speaker(number: usize) -> Speaker {
+fn speaker(sessions: &Sessions, number: usize) -> Speaker {
     Speaker {
         connection: number as u64 + 1,
         is_websocket: false,
-        address: number as u64,
-        agent: 1,
+        address: sessions.hash(&[&number.to_le_bytes()]),
+        agent: sessions.hash(&[b"agent"]),
         requests_before: 1,
     }
 }
@@ -33,7 +33,8 @@ fn speaker(number: usize) -> Speaker {
 /// Sessions, each of a connection of its own that has said which game it is.
 struct Games {
     sessions: Sessions,
-    known: Vec<SessionRef>,
+    /// Who is connected, and the session of each.
+    known: Vec<(Speaker, SessionRef)>,
     names: Vec<String>,
     next: usize,
     clock: f64,
@@ -42,7 +43,12 @@ struct Games {
 impl Games {
     fn new(count: usize) -> Games {
         let mut sessions = Sessions::new([1; 16], 1, count);
-        let known = (0..count).map(|at| sessions.of_speaker(&speaker(at), None, START).0).collect();
+        let known = (0..count)
+            .map(|at| {
+                let speaker = speaker(&sessions, at);
+                (speaker, sessions.of_speaker(&speaker, None, START).0)
+            })
+            .collect();
         let names = (0..count).map(|at| format!("{at:08X}")).collect();
         Games { sessions, known, names, next: 0, clock: 0.0 }
     }
@@ -53,8 +59,8 @@ impl Games {
         for _ in 0..OPERATIONS {
             self.next = (self.next + STRIDE) % self.known.len();
             self.clock += 1.0;
-            let bound = Some(self.known[self.next]);
-            let (session, _) = self.sessions.of_speaker(&speaker(self.next), bound, START);
+            let (speaker, bound) = self.known[self.next];
+            let (session, _) = self.sessions.of_speaker(&speaker, Some(bound), START);
             let facts = Facts {
                 clock: Some(Clock::Monotonic(self.clock)),
                 game_id: Some(self.names[self.next].as_bytes()),
