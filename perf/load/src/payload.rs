@@ -145,7 +145,8 @@ fn sized(bytes: usize, number: usize) -> Body {
     text.push_str(tail);
     let mark = r#""event_id":""#;
     let id = text.rfind(mark).expect("the tail has an id") + mark.len();
-    Body { bytes: text.into_bytes(), ids: vec![id..id + 36], batch: false }
+    let ids = std::iter::once(id..id + 36).collect();
+    Body { bytes: text.into_bytes(), ids, batch: false }
 }
 
 /// Ids that look like UUIDs and never recur within or between runs.
