@@ -280,3 +280,33 @@ subscription, publisher = bus.subscribe(), bus.publisher()
 """
     ended = subprocess.run([sys.executable, "-c", program, bus.url], timeout=60, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_a_child_made_by_a_fork_is_told_to_make_its_own(bus):
+    program = """
+import os, sys
+from jimbot.mcp.bus import BusError, EventBusClient
+from jimbot.proto.base_pb2 import Event, EventType
+bus = EventBusClient(sys.argv[1])
+beat = Event(type=EventType.EVENT_TYPE_HEARTBEAT)
+subscription, publisher = bus.subscribe(durable="worker"), bus.publisher()
+publisher.send(beat).result(30)
+child = os.fork()
+if child == 0:
+    for use in (lambda: subscription.read(0), lambda: publisher.send(beat)):
+        try:
+            use()
+        except BusError as error:
+            print(error, flush=True)
+    subscription.close()
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert subscription.read(30).position == 1
+publisher.send(beat).result(30)
+publisher.close()
+subscription.close()
+bus.close()
+"""
+    told = subprocess.run([sys.executable, "-c", program, bus.url], timeout=120, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert told.stdout.count("after a fork, make one in the child") == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -60,6 +61,7 @@ class Publisher:
         self._closing = False
         self._error: BusError | None = None
         self._failed: BusError | None = None
+        self._process = os.getpid()
         self._call: grpc.Call | None = None
         self._thread: threading.Thread | None = None
 
@@ -70,6 +72,8 @@ class Publisher:
         fails with :class:`EventsRejected` when some of the events were not stored, and with another :class:`BusError`
         when the bus could not be reached for ``timeout`` seconds; what was sent later fails with it.
         """
+        if os.getpid() != self._process:
+            raise BusError("the publisher was made in another process: after a fork, make one in the child")
         # Numbers are given in the order in which batches go.
         with self._order:
             batches = self._batches(events_of(events))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
+import os
+import sys
 import threading
 import time
 import warnings
@@ -131,7 +134,8 @@ class Subscription:
         self.close()
 
     def __del__(self) -> None:
-        if self._link is not None:
+        # At the interpreter's end the link was closed, and a thread that was stopped there may hold any lock.
+        if self._link is not None and not sys.is_finalizing():
             warnings.warn("unclosed subscription of an Event Bus", ResourceWarning, source=self, stacklevel=2)
             self._link.abandon()
 
@@ -163,6 +167,7 @@ class _Link:
         self._closing = False
         self._error: BusError | None = None
         self._failed: grpc.RpcError | None = None
+        self._process = os.getpid()
         self._thread = threading.Thread(target=self._run, name="jimbot-bus-subscription", daemon=True)
 
     # For the program.
@@ -170,6 +175,8 @@ class _Link:
     def open(self, timeout: float | None) -> None:
         """Waits until the bus has accepted the subscription."""
         self._patience.renew(timeout)
+        # A program that ends without closing it: its threads stop where they are after this.
+        atexit.register(self.close)
         self._thread.start()
         try:
             with self._arrived:
@@ -189,6 +196,8 @@ class _Link:
         return self._wait(self.reading.take_delivery, timeout)
 
     def _wait(self, take: Callable[[], _T | None], timeout: float | None) -> _T | None:
+        if os.getpid() != self._process:
+            raise BusError("the subscription was made in another process: after a fork, make one in the child")
         ends = None if timeout is None else time.monotonic() + timeout
         with self._arrived:
             while True:
@@ -225,12 +234,18 @@ class _Link:
     def close(self) -> None:
         """Says what is left to say, and waits until the bus has noted it."""
         self.abandon(cancel=False)
+        if os.getpid() != self._process:
+            return
         self._thread.join(GOODBYE_SECONDS)
         self.abandon()
         self._thread.join(GOODBYE_SECONDS)
 
     def abandon(self, *, cancel: bool = True) -> None:
         """Ends it without waiting."""
+        atexit.unregister(self.close)
+        # A child made by a fork has a copy of the locks, but not the threads that would open them.
+        if os.getpid() != self._process:
+            return
         with self._speak:
             self._closing = True
             for condition in (self._speak, self._arrived, self._room):
