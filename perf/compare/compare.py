@@ -24,7 +24,7 @@ sys.path.insert(0, str(HERE.parent))
 from measure import machine, stats  # noqa: E402
 from measure.process import CLIENT_CPU, CONSUMER_CPU, CPUS, SERVER_CPU, Running, binary, cost  # noqa: E402
 from report import write  # noqa: E402
-from rows import HTTP_ROW, STREAM_ROW, Row, Run, Unavailable, all_rows  # noqa: E402
+from rows import HTTP_ROW, STREAM_ROW, Driven, Ours, Row, Run, Unavailable, all_rows  # noqa: E402
 
 RATES = (1_000, 20_000, 100_000)
 # Above this share of their CPU, client and consumer would measure each other.
@@ -135,6 +135,27 @@ def wake_rounds(running: Running, work: Path) -> Any:
     return turn
 
 
+SIZES = (100, 1_000, 10_000, 100_000, 1_000_000)
+SIZES_EVERY = 3
+
+
+def by_size(rows: list[Row], seconds: float, sizes: tuple[int, ...]) -> dict[str, dict[int, float]]:
+    """CPU of the servers in microseconds an event, by its size, at a rate that keeps nobody busy: 1,000 events/s, or 30 MB/s."""
+    found: dict[str, dict[int, float]] = {}
+    for row in rows:
+        if not isinstance(row, Driven) or not row.takes_any_size or isinstance(row, Ours) and row.mode == "window":
+            continue
+        found[row.name] = {}
+        for size in sizes:
+            row.event_bytes = size
+            run = row.run(min(1_000, 30_000_000 // size), seconds)
+            row.event_bytes = None
+            if run.refused:
+                sys.exit(f"error: {row.name} refused {run.refused} events of {size} bytes")
+            found[row.name][size] = run.server.cpu_ns / 1e3 / run.sent
+    return found
+
+
 BARE = ("floor: bare JSON parse", "floor: memcpy", "this service's conversion alone")
 WAKE = "floor: futex wake to Python"
 
@@ -189,6 +210,7 @@ def main() -> None:
     ]
     work = Path(tempfile.mkdtemp(prefix="jimbot-compare-", dir="/dev/shm"))
     rounds: list[dict[str, Any]] = []
+    sizes: list[dict[str, dict[int, float]]] = []
     missing = {row.name: "left out on the command line" for row in rows if row not in chosen}
     began = time.monotonic()
     try:
@@ -205,6 +227,8 @@ def main() -> None:
             for at in range(options.pairs):
                 say(f"round {at + 1} of {options.pairs}, {time.monotonic() - began:.0f} s")
                 rounds.append(one_round(chosen, options.seconds, rates, refused) | bare_rows(turn, options.quick, rates))
+                if at % SIZES_EVERY == 0:
+                    sizes.append(by_size(chosen, options.seconds, SIZES[1:3] if options.quick else SIZES))
     finally:
         shutil.rmtree(work, ignore_errors=True)
     say("")
@@ -227,6 +251,7 @@ def main() -> None:
         "missing": missing,
         "refused": not_taken,
         "rounds": rounds,
+        "sizes": sizes,
     }
     print(write(report, options.out))
     if not_taken:

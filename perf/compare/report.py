@@ -90,6 +90,15 @@ def summary(table: Table) -> dict[str, Any]:
     }
 
 
+def by_size(report: dict[str, Any]) -> dict[str, Any]:
+    """CPU in microseconds an event, by row and size."""
+    turns = report["sizes"]
+    return {
+        name: {str(size): stats.interval([turn[name][size] for turn in turns]) for size in sizes}
+        for name, sizes in (turns[0] if turns else {}).items()
+    }
+
+
 def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
     rates, middle = table.rates, table.rates[min(1, len(table.rates) - 1)]
     cpus = report["cpus"]
@@ -131,6 +140,20 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
         if name != table.against[name]:
             ratios = found[name]["ratios"]
             lines.append("| " + " | ".join([name, table.against[name], *(stats.text(ratios[key]) for key in keys)]) + " |")
+    sizes = sorted(next(iter(report["sizes"][0].values()), {})) if report["sizes"] else []
+    lines += [
+        "",
+        f"## CPU of all server threads by the size of an event, µs: median of {len(report['sizes'])} rounds",
+        "",
+        "At 1,000 events/s, or 30 MB/s where that is less: most of what a small event costs at that rate is the server's waking up for it.",
+        "",
+        "| row | " + " | ".join(f"{size:,} B" for size in sizes) + " |",
+        "|---|" + "--:|" * len(sizes),
+    ]
+    lines += [
+        f"| {name} | " + " | ".join(cell(found_by_size[str(size)], 1) for size in sizes) + " |"
+        for name, found_by_size in by_size(report).items()
+    ]
     lines += ["", "## Reading it", ""]
     lines += [f"- **{name}**: {note}." for name, note in table.notes.items() if note]
     lines += [
@@ -142,11 +165,11 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
     ]
     if report["missing"]:
         lines += [f"- Not in this run: {name} ({why})." for name, why in report["missing"].items()]
-    lines += ["", "![latency against load](latency.png)", "", "![CPU an event](cost.png)"]
+    lines += ["", "![latency against load](latency.png)", "", "![CPU an event](cost.png)", "", "![CPU against the size of an event](size.png)"]
     return "\n".join(lines) + "\n"
 
 
-def plots(table: Table, found: dict[str, Any], out: Path) -> None:
+def plots(table: Table, found: dict[str, Any], sizes: dict[str, Any], out: Path) -> None:
     import matplotlib
 
     matplotlib.use("Agg")
@@ -166,6 +189,19 @@ def plots(table: Table, found: dict[str, Any], out: Path) -> None:
     axes[1].legend(fontsize=7)
     figure.tight_layout()
     figure.savefig(out / "latency.png", dpi=110)
+    pyplot.close(figure)
+
+    figure, axis = pyplot.subplots(figsize=(9, 5.5))
+    for name, figures in sizes.items():
+        values = [value["median"] for value in figures.values()]
+        error = [[value["median"] - value["low"] for value in figures.values()], [value["high"] - value["median"] for value in figures.values()]]
+        axis.errorbar([int(size) for size in figures], values, yerr=error, fmt="-o" if name.startswith("jimbot") else "--.", label=name, capsize=2)
+    axis.set(xscale="log", yscale="log", xlabel="bytes of an event (JSON)", ylabel="µs of CPU an event, all server threads")
+    axis.grid(True, which="both", alpha=0.3)
+    if sizes:
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    figure.savefig(out / "size.png", dpi=110)
     pyplot.close(figure)
 
     rows = [(name, found[name]["server_us"]) for name in table.names if found[name]["server_us"]]
@@ -190,7 +226,7 @@ def write(report: dict[str, Any], out: Path) -> str:
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.md").write_text(text)
     # Without the histograms of single runs: they are megabytes, and the merged ones are what is shown.
-    told = {key: value for key, value in report.items() if key != "rounds"} | {"figures": found}
+    told = {key: value for key, value in report.items() if key not in ("rounds", "sizes")} | {"figures": found, "server_us_by_size": by_size(report)}
     (out / "compare.json").write_text(json.dumps(told, indent=1) + "\n")
-    plots(table, found, out)
+    plots(table, found, by_size(report), out)
     return text

@@ -145,14 +145,25 @@ class Driven(Row):
 
     wire: dict[str, Any] = HTTP
     address = ""
+    # Bytes of an event, where it is not the wire's workload that is sent.
+    event_bytes: int | None = None
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether it is among those whose cost is measured against the size of an event."""
+        return "workload" not in self.wire
 
     @property
     def against(self) -> str:  # type: ignore[override]
         return STREAM_ROW if self.wire["wire"] == "ws" else BATCH_ROW if self.wire is BATCHES else HTTP_ROW
 
     def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
-        pace = {"depth": FLAT_DEPTH[self.wire["wire"]]} if rate is None else {"rate": rate}
-        return load(self.address, seconds=seconds, **self.wire, **pace)
+        pace: dict[str, Any] = {"depth": FLAT_DEPTH[self.wire["wire"]]} if rate is None else {"rate": rate}
+        wire = self.wire
+        if self.event_bytes is not None:
+            pace["event_bytes"] = self.event_bytes
+            wire = {name: value for name, value in wire.items() if name != "workload"}
+        return load(self.address, seconds=seconds, **wire, **pace)
 
 
 class Floor(Driven):
@@ -160,12 +171,17 @@ class Floor(Driven):
 
     cores_flat_out = 2
 
-    def __init__(self, name: str, wire: dict[str, Any]) -> None:
+    def __init__(self, name: str, wire: dict[str, Any], whole_requests: bool = False) -> None:
         super().__init__(name, "does nothing with the events; nobody gets them")
-        self.wire = wire
+        self.wire, self.whole_requests = wire, whole_requests
+
+    @property
+    def takes_any_size(self) -> bool:
+        # What answers each read can't be sent what takes several.
+        return self.whole_requests or self.wire["wire"] == "ws"
 
     def start(self, running: Running, work: Path) -> None:
-        flags = ["--discard"] if self.wire["wire"] == "ws" else ["--whole-requests"] if self.wire is BATCHES else []
+        flags = ["--discard"] if self.wire["wire"] == "ws" else ["--whole-requests"] if self.whole_requests else []
         command = [binary("jimbot-floor"), "--cpu", str(SERVER_CPU), *flags]
         process = running.start(command, None, stdout=subprocess.PIPE, text=True)
         self.address, self.server_pids = first_line(process), [process.pid]
@@ -367,7 +383,7 @@ def all_rows() -> list[Row]:
         Axum("axum + tokio", HTTP, "the same converter, a channel, a Unix socket; stores nothing"),
         PythonServer("FastAPI + uvicorn", HTTP, "fastapi", same_process),
         Ours(BATCH_ROW, BATCHES, "adaptive"),
-        Floor("floor: bare epoll, HTTP batches of 50", BATCHES),
+        Floor("floor: bare epoll, whole requests, batches of 50", BATCHES, whole_requests=True),
         Axum("axum + tokio, batches of 50", BATCHES, "as above"),
         Ours(STREAM_ROW, WEBSOCKET, "adaptive"),
         Floor("floor: bare epoll, WebSocket-shaped", WEBSOCKET),

@@ -41,7 +41,7 @@ const CHANNEL_EVENTS: usize = 64 * 1024;
 /// Events given to the consumer in one write.
 const WRITE_EVENTS: usize = 1024;
 /// Room for what one body becomes.
-const ROOM_BYTES: usize = 256 * 1024;
+const ROOM_BYTES: usize = 2 << 20;
 
 /// An event as protobuf, and the time its producer gave it.
 type Converted = (Vec<u8>, f64);
