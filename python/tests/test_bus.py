@@ -19,6 +19,7 @@ from jimbot.mcp.bus import (
     BusError,
     BusUnreachable,
     DurableInUse,
+    DurableNotFound,
     EventBusClient,
     EventsMissed,
     EventsRejected,
@@ -281,6 +282,21 @@ def test_one_subscriber_holds_a_durable(client):
         client.subscribe(durable="no blanks please")
 
 
+def test_durables_are_listed_and_forgotten(client):
+    client.publish(events(10))
+    with client.subscribe(durable="a"), client.subscribe(durable="b", ack="explicit") as subscription:
+        subscription.read(30).ack()
+        wait_until(lambda: client.durables()[1].unacked_events == 9, "the acknowledgement")
+        states = {state.name: state for state in client.durables()}
+        assert list(states) == ["a", "b"] and states["b"].connected and states["b"].next_position == 11
+        with pytest.raises(DurableInUse):
+            client.delete_durable("b")
+    client.delete_durable("b")
+    assert [(state.name, state.connected) for state in client.durables()] == [("a", False)]
+    with pytest.raises(DurableNotFound):
+        client.delete_durable("b")
+
+
 def test_what_is_unacknowledged_and_what_waits_here_is_bounded(bus, client):
     client.publish(events(100))
     with client.subscribe(durable="slow", ack="explicit", max_unacked=10) as subscription:
@@ -335,7 +351,8 @@ def test_a_gap_is_an_exception_and_reading_goes_on_behind_it(start_bus):
                 except EventsMissed as missed:
                     told = missed
             assert before == list(range(1, len(before) + 1))
-            assert told.first_position == len(before) + 2 and "--max-bytes" in str(told)
+            assert told.first_position == len(before) + 2
+            assert told.reason == "RETENTION" and "--max-bytes" in str(told)
             assert int(subscription.read(30).event.event_id) == told.last_position
 
 
@@ -415,6 +432,11 @@ def test_asyncio_durables(bus):
             assert left | {"4", "5"} == set(names(4, 10))
             async with client.subscribe(durable="worker", timeout=0.3) as subscription:
                 assert [delivery async for delivery in subscription.deliveries()] == []
+                with pytest.raises(DurableInUse):
+                    await client.delete_durable("worker")
+            assert [state.name for state in await client.durables()] == ["worker"]
+            await client.delete_durable("worker")
+            assert await client.durables() == []
 
     asyncio.run(main())
 

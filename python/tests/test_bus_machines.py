@@ -13,6 +13,7 @@ from jimbot.proto.base_pb2 import Event, EventBatch, EventType
 from jimbot.proto.event_bus_pb2 import (
     AckLevel,
     EventFilter,
+    GapReason,
     GetHistoryResponse,
     PublishResponse,
     PublishResult,
@@ -58,9 +59,10 @@ class Side:
         said.delivery.attempt = attempt
         self.reading.feed(said)
 
-    def gap(self, first, last):
+    def gap(self, first, last, reason=GapReason.GAP_REASON_UNSPECIFIED):
         said = SubscribeResponse()
         said.gap.first_position, said.gap.last_position = first, last
+        said.gap.reason = reason
         self.reading.feed(said)
 
     def taken(self):
@@ -117,12 +119,13 @@ def test_a_gap_is_told_once_and_reading_goes_on_behind_it():
     side.deliver(1, 2)
     side.reading.disconnected()
     side.connect(start_position=2)
-    side.gap(2, 9)  # 2 had come
+    side.gap(2, 9, GapReason.GAP_REASON_DAMAGED)  # 2 had come
     side.deliver(10)
     assert [side.reading.take().position for _ in range(2)] == [1, 2]
     with pytest.raises(EventsMissed) as caught:
         side.reading.take()
-    assert (caught.value.first_position, caught.value.last_position) == (3, 9)
+    assert (caught.value.first_position, caught.value.last_position, caught.value.reason) == (3, 9, "DAMAGED")
+    assert "its messages name the file" in str(caught.value)
     assert side.taken() == [10]
 
 

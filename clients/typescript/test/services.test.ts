@@ -21,6 +21,8 @@ test("the Event Bus has its methods", () => {
       ["Subscribe", "bidi_streaming"],
       ["GetHistory", "server_streaming"],
       ["LastSequence", "unary"],
+      ["ListDurables", "unary"],
+      ["DeleteDurable", "unary"],
     ],
   );
 });

@@ -18,6 +18,7 @@ from jimbot.mcp.bus.errors import (
     BusFull,
     BusUnreachable,
     DurableInUse,
+    DurableNotFound,
     EventsMissed,
     EventsRejected,
     LevelNotOffered,
@@ -26,7 +27,7 @@ from jimbot.mcp.bus.errors import (
 from jimbot.mcp.bus.events import Delivery, ReceivedEvent, StoredEvent
 from jimbot.mcp.bus.publisher import Publisher
 from jimbot.mcp.bus.subscription import Subscription
-from jimbot.proto.event_bus_pb2 import LogSequence, PublishResult
+from jimbot.proto.event_bus_pb2 import DurableState, LogSequence, PublishResult
 
 __all__ = [
     "AsyncEventBusClient",
@@ -38,6 +39,8 @@ __all__ = [
     "BusUnreachable",
     "Delivery",
     "DurableInUse",
+    "DurableNotFound",
+    "DurableState",
     "EventBusClient",
     "EventsMissed",
     "EventsRejected",

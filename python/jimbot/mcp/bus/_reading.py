@@ -18,6 +18,7 @@ from jimbot.proto.base_pb2 import Event
 from jimbot.proto.event_bus_pb2 import (
     Ack,
     Credit,
+    GapReason,
     Nack,
     StartPosition,
     Subscribed,
@@ -117,7 +118,7 @@ class Reading:
             if self._expected is not None:
                 first = max(first, self._expected[0] + 1)
             if first <= response.gap.last_position:
-                self._inbox.append(EventsMissed(first, response.gap.last_position))
+                self._inbox.append(EventsMissed(first, response.gap.last_position, _reason(response.gap.reason)))
         elif kind == "caught_up":
             self._inbox.append(_Marker.CAUGHT_UP)
         elif kind == "subscribed":
@@ -301,6 +302,11 @@ class Reading:
     def _waiting(self) -> int:
         waiting = sum(len(item) for item in self._inbox if isinstance(item, Delivery))
         return waiting + (len(self._head) - self._at if self._head is not None else 0)
+
+
+def _reason(number: int) -> str:
+    known = number in GapReason.values()
+    return GapReason.Name(GapReason.ValueType(number)).removeprefix("GAP_REASON_") if known else str(number)
 
 
 def _first(settled: dict[int, Identity], count: int) -> list[int]:

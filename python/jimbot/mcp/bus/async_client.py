@@ -26,13 +26,20 @@ from jimbot.mcp.bus._requests import (
 from jimbot.mcp.bus.async_publisher import AsyncPublisher
 from jimbot.mcp.bus.async_subscription import AsyncSubscription
 from jimbot.mcp.bus.client import wait_before_next_call
-from jimbot.mcp.bus.errors import EventsRejected
+from jimbot.mcp.bus.errors import DurableInUse, EventsRejected, LevelNotOffered
 from jimbot.mcp.bus.events import StoredEvent
 from jimbot.mcp.endpoints import bus_url
 from jimbot.mcp.event_types import EventTypeLike
 from jimbot.mcp.reader import DEFAULT_DIRECTORY
 from jimbot.proto.base_pb2 import Event, EventBatch
-from jimbot.proto.event_bus_pb2 import LastSequenceRequest, PublishBatchRequest, PublishResult
+from jimbot.proto.event_bus_pb2 import (
+    DeleteDurableRequest,
+    DurableState,
+    LastSequenceRequest,
+    ListDurablesRequest,
+    PublishBatchRequest,
+    PublishResult,
+)
 from jimbot.proto.event_bus_pb2_grpc import EventBusStub
 
 if TYPE_CHECKING:
@@ -181,6 +188,21 @@ class AsyncEventBusClient:
             lambda seconds, metadata: self._stub.LastSequence(request, timeout=seconds, metadata=metadata)
         )
         return answer.last_sequence if answer.found else None
+
+    async def durables(self) -> list[DurableState]:
+        """As :meth:`EventBusClient.durables`."""
+        request = ListDurablesRequest()
+        answer = await self._call(lambda seconds, metadata: self._stub.ListDurables(request, timeout=seconds, metadata=metadata))
+        return list(answer.durables)
+
+    async def delete_durable(self, name: str) -> None:
+        """As :meth:`EventBusClient.delete_durable`."""
+        request = DeleteDurableRequest(name=name)
+        try:
+            await self._call(lambda seconds, metadata: self._stub.DeleteDurable(request, timeout=seconds, metadata=metadata))
+        except LevelNotOffered as error:
+            # FAILED_PRECONDITION has this other meaning here.
+            raise DurableInUse(str(error), error.code) from None
 
     async def close(self) -> None:
         """Closes the connection. Subscriptions and publishers are closed before it."""

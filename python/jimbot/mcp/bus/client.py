@@ -24,7 +24,7 @@ from jimbot.mcp.bus._requests import (
     join,
     subscribe_start,
 )
-from jimbot.mcp.bus.errors import EventsRejected, is_transient, translated, unreachable
+from jimbot.mcp.bus.errors import DurableInUse, EventsRejected, LevelNotOffered, is_transient, translated, unreachable
 from jimbot.mcp.bus.events import StoredEvent
 from jimbot.mcp.bus.publisher import Publisher
 from jimbot.mcp.bus.subscription import Subscription
@@ -32,7 +32,14 @@ from jimbot.mcp.endpoints import bus_url
 from jimbot.mcp.event_types import EventTypeLike
 from jimbot.mcp.reader import DEFAULT_DIRECTORY
 from jimbot.proto.base_pb2 import Event, EventBatch
-from jimbot.proto.event_bus_pb2 import LastSequenceRequest, PublishBatchRequest, PublishResult
+from jimbot.proto.event_bus_pb2 import (
+    DeleteDurableRequest,
+    DurableState,
+    LastSequenceRequest,
+    ListDurablesRequest,
+    PublishBatchRequest,
+    PublishResult,
+)
 from jimbot.proto.event_bus_pb2_grpc import EventBusStub
 
 _T = TypeVar("_T")
@@ -225,6 +232,25 @@ class EventBusClient:
             request = LastSequenceRequest(producer=self.producer if producer is None else producer)
         answer = self._call(lambda seconds, metadata: self._stub.LastSequence(request, timeout=seconds, metadata=metadata))
         return answer.last_sequence if answer.found else None
+
+    def durables(self) -> list[DurableState]:
+        """The durables that the bus has, by name: how far behind each is, and whether it has a subscriber."""
+        request = ListDurablesRequest()
+        answer = self._call(lambda seconds, metadata: self._stub.ListDurables(request, timeout=seconds, metadata=metadata))
+        return list(answer.durables)
+
+    def delete_durable(self, name: str) -> None:
+        """Has the bus forget a durable and its place.
+
+        Raises :class:`DurableNotFound` when there is none of that name, and :class:`DurableInUse` while it has a
+        subscriber.
+        """
+        request = DeleteDurableRequest(name=name)
+        try:
+            self._call(lambda seconds, metadata: self._stub.DeleteDurable(request, timeout=seconds, metadata=metadata))
+        except LevelNotOffered as error:
+            # FAILED_PRECONDITION has this other meaning here.
+            raise DurableInUse(str(error), error.code) from None
 
     def close(self) -> None:
         """Closes the connection. Subscriptions and publishers are closed before it."""

@@ -12,6 +12,7 @@ __all__ = [
     "BusFull",
     "BusUnreachable",
     "DurableInUse",
+    "DurableNotFound",
     "EventsMissed",
     "EventsRejected",
     "LevelNotOffered",
@@ -40,6 +41,10 @@ class NotAllowed(BusError, PermissionError):
 
 class BadRequest(BusError, ValueError):
     """What was asked can't be asked: a pattern that is none, a batch that is too large. The message names it."""
+
+
+class DurableNotFound(BusError, LookupError):
+    """The bus has no durable of this name."""
 
 
 class DurableInUse(BusError):
@@ -72,19 +77,26 @@ class EventsRejected(BusError):
 
 
 class EventsMissed(BusError):
-    """Events were removed by retention, or damaged, before they could be delivered.
+    """Events are gone from the bus before they could be delivered.
 
     They had the positions from ``first_position`` to ``last_position``; how many of them the filter wanted is not
-    known any more. The next read goes on behind them.
+    known any more. ``reason`` is ``"RETENTION"``, ``"DAMAGED"``, ``"DELETED"``, or ``"UNSPECIFIED"`` from an older bus.
+    The next read goes on behind them.
     """
 
-    def __init__(self, first_position: int, last_position: int) -> None:
+    def __init__(self, first_position: int, last_position: int, reason: str = "UNSPECIFIED") -> None:
+        remedy = {
+            "RETENTION": ": read faster, or have it keep more (jimbot-mcp bus --max-bytes, --max-age)",
+            "DAMAGED": ", since its disk damaged them: its messages name the file",
+            "DELETED": ": they were deleted by other means than the bus",
+        }.get(reason, "")
         super().__init__(
-            f"events at the positions {first_position} to {last_position} are not on the bus any more: "
-            "read faster, or have it keep more (jimbot-mcp bus --max-bytes, --max-age); reading goes on behind them"
+            f"events at the positions {first_position} to {last_position} are not on the bus any more{remedy}; "
+            "reading goes on behind them"
         )
         self.first_position = first_position
         self.last_position = last_position
+        self.reason = reason
 
 
 _KINDS: dict[grpc.StatusCode, type[BusError]] = {
@@ -93,6 +105,7 @@ _KINDS: dict[grpc.StatusCode, type[BusError]] = {
     grpc.StatusCode.INVALID_ARGUMENT: BadRequest,
     grpc.StatusCode.OUT_OF_RANGE: BadRequest,
     grpc.StatusCode.ALREADY_EXISTS: DurableInUse,
+    grpc.StatusCode.NOT_FOUND: DurableNotFound,
     grpc.StatusCode.RESOURCE_EXHAUSTED: BusFull,
     grpc.StatusCode.FAILED_PRECONDITION: LevelNotOffered,
 }
