@@ -249,7 +249,7 @@ impl Converter {
         if !context.lenient {
             return Some(Some(cursor.refuse("", reason)));
         }
-        let kept = cursor.summary.events;
+        let kept = cursor.summary.events - cursor.summary.unreadable;
         cursor.pending = Some(Unreadable::truncated(start..body.len(), length, reason, kept));
         Some(None)
     }
@@ -294,7 +294,7 @@ impl Converter {
                     && let Some(list) = find_events(body, start)
                 {
                     let reason = reason_of(stop, at);
-                    let kept = cursor.summary.events;
+                    let kept = cursor.summary.events - cursor.summary.unreadable;
                     cursor.pending = Some(Unreadable::broken(start..list, reason, kept));
                     cursor.batch_start = 0;
                     cursor.at = list + 1;
@@ -450,7 +450,7 @@ impl Converter {
             cursor.index -= 1;
             return Some(cursor.refuse("", reason));
         }
-        let kept = cursor.summary.events;
+        let kept = cursor.summary.events - cursor.summary.unreadable;
         let length = (end - start) as u64;
         cursor.pending = Some(Unreadable::truncated(start..end, length, reason, kept));
         None
@@ -479,8 +479,7 @@ impl Converter {
         // A whole value that is no event, or one too deep, ends where its braces say.
         let whole = match stop {
             Stop::TooDeep | Stop::Syntax(Fault::Object) => {
-                Some(self.value_end(body, start, context))
-                    .filter(|end| ends_well(body, *end, setting))
+                self.value_end(body, start, context).filter(|end| ends_well(body, *end, setting))
             }
             _ => None,
         };
@@ -522,16 +521,20 @@ impl Converter {
                 Paths::new(&body[start..], false).path_to(at.saturating_sub(start)).to_owned();
             return Some(cursor.refuse(&path, reason));
         }
-        let kept = cursor.summary.events;
+        let kept = cursor.summary.events - cursor.summary.unreadable;
         cursor.pending = Some(Unreadable::broken(raw, reason, kept));
         None
     }
 
-    fn value_end(&mut self, body: &[u8], start: usize, context: &Context<'_>) -> usize {
+    /// Where the value at `start` ends. What is no value and has no braces of its own has no end either: the braces
+    /// behind it are those of the next events.
+    fn value_end(&mut self, body: &[u8], start: usize, context: &Context<'_>) -> Option<usize> {
         let mut machine = self.machine(body, start, &mut [], context.nesting_max, Mode::default());
         match machine.skip_value() {
-            Ok(()) => machine.at,
-            Err(_) => balanced_end(body, start),
+            Ok(()) => Some(machine.at),
+            Err(_) => {
+                matches!(body.get(start), Some(b'{' | b'[')).then(|| balanced_end(body, start))
+            }
         }
     }
 
