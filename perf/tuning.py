@@ -22,6 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -58,18 +59,21 @@ class Subject:
         wrapper: Sequence[str] = (), neighbour: bool = False,
     ) -> None:
         self.service = start_service(running, Path(tempfile.mkdtemp(dir=work)) / "log", *flags, cpu=cpu, wrapper=wrapper)
-        self.reader = Consumer(
-            running.start(
-                [sys.executable, str(HERE / "reader.py"), str(self.service.shm_dir)],
-                reader_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            )
-        )
+        self.running, self.reader_cpu = running, reader_cpu
         self.processes = [self.service.process]
         if neighbour:
             self.processes.append(running.start([sys.executable, "-c", "while True: pass"], SERVER_CPU))
-        self.sender = Sender(self.service.address)
         running.callback(self.signal, signal.SIGCONT)
         self.signal(signal.SIGSTOP)
+
+    @cached_property
+    def reader(self) -> Consumer:
+        command = [sys.executable, str(HERE / "reader.py"), str(self.service.shm_dir)]
+        return Consumer(self.running.start(command, self.reader_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+
+    @cached_property
+    def sender(self) -> Sender:
+        return Sender(self.service.address)
 
     def signal(self, which: signal.Signals) -> None:
         for process in self.processes:
@@ -103,9 +107,12 @@ class Subject:
     def flat(self, length: float, wire: str = "ws") -> Figures:
         """As fast as one client goes; over WebSocket without the reader, which would take the client's CPU."""
         pace = {"wire": "ws", "connections": 8, "depth": 16} if wire == "ws" else {"connections": 64, "warm_up": 0.05}
-        self.reader.ask("off")
+        has_reader = "reader" in self.__dict__
+        if has_reader:
+            self.reader.ask("off")
         told = load(self.service.address, pid=self.service.pid, seconds=length, **pace)
-        self.reader.ask("on")
+        if has_reader:
+            self.reader.ask("on")
         found = {
             f"{NAMES[wire]} flat out: hot thread, µs an event": max(told["service"]["threads_us_per_event"].values()),
             f"{NAMES[wire]} flat out: events/s": told["events_per_second"],
@@ -126,6 +133,12 @@ class Subject:
             f"{rate:,}/s: p50, µs": seen["p50_us"],
             f"{rate:,}/s: p99, µs": seen["p99_us"],
         }
+
+    def huge_pages_mb(self) -> float:
+        for line in Path(f"/proc/{self.service.pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("AnonHugePages:"):
+                return int(line.split()[1]) / 1e3
+        return 0.0
 
     def fill(self, length: int) -> None:
         """Goes round the log once: pages that were never touched cost more."""
@@ -190,7 +203,8 @@ def huge_pages_of_tables(running: Running, work: Path, rounds: int, length: floa
     setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
     if not setting.exists() or "[never]" in setting.read_text():
         raise Unavailable("the kernel has transparent huge pages switched off")
-    return pairs(Subject(running, work, wrapper=WITHOUT_HUGE_PAGES), Subject(running, work), rounds, length, websocket)
+    without, usual = Subject(running, work, wrapper=WITHOUT_HUGE_PAGES), Subject(running, work)
+    return pairs(without, usual, rounds, length, lambda subject, each: subject.flat(each) | {"huge pages in use, MB": subject.huge_pages_mb()})
 
 
 def laps(running: Running, work: Path, length: float) -> tuple[Figures, Figures]:
@@ -223,7 +237,8 @@ def huge_pages_of_log(running: Running, work: Path, rounds: int, length: float) 
             found.append((turn[0], turn[1]))
         return found
     finally:
-        subprocess.run(["umount", str(place)], check=True)
+        # Lazily: the memory of a process that has just ended may hold it for a moment.
+        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def log_size(size: int) -> Callable[..., list[tuple[Figures, Figures]]]:
@@ -349,7 +364,7 @@ def told(report: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="perf/tuning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15, help="turns of each item (15)")
+    parser.add_argument("--rounds", type=int, default=11, help="turns of each item (11)")
     parser.add_argument("--seconds", type=float, default=0.2, help="length of one run (0.2)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="only items with this in their name")
     parser.add_argument("--quick", action="store_true", help="tiny: shows that it runs")
