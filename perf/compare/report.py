@@ -158,8 +158,8 @@ def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
     lines += [f"- **{name}**: {note}." for name, note in table.notes.items() if note]
     lines += [
         "- `n/a (needs N)`: with all N busy on the CPUs that are here, one of them would starve and its figures be those of the scheduler: "
-        "found out before the rounds, and not run. `ends at N/s`: none of three runs kept the rate before the rounds, or most did not in them; "
-        "with the client and the consumer on CPUs of their own, so that it is the server that ends there, or the client's library.",
+        "found out before the rounds, and not run. `ends at N/s`: none of three runs kept the rate before the rounds, or most did not in them, "
+        "though client and consumer did not use up their CPU together: the server ends there, or one of them.",
         "- Flat out, rows that keep events are measured taking them; their consumer is away meanwhile. Where there is no server, what arrived counts.",
         "- Memory is without what is shared (of this service: without the log).",
     ]
