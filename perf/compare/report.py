@@ -175,18 +175,19 @@ def plots(table: Table, found: dict[str, Any], sizes: dict[str, Any], out: Path)
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, 2, figsize=(13, 5), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(15, 6), sharey=True)
+    colours = dict(zip(table.names, pyplot.get_cmap("tab20")(range(len(table.names)))))
     for which, (axis, title) in enumerate(zip(axes, ("p50", "p99"))):
         for name in table.names:
             points = [(rate, found[name]["latency_us"][rate]) for rate in table.rates]
             points = [(rate, latency[which]) for rate, latency in points if isinstance(latency, list)]
             if points:
                 style = "-o" if name.startswith("jimbot") else "--."
-                axis.plot(*zip(*points), style, label=name)
+                axis.plot(*zip(*points), style, label=name, color=colours[name])
         axis.set(xscale="log", yscale="log", xlabel="events/s", title=f"{title}, from sending until Python has the event")
         axis.grid(True, which="both", alpha=0.3)
     axes[0].set_ylabel("µs")
-    axes[1].legend(fontsize=7)
+    axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
     figure.tight_layout()
     figure.savefig(out / "latency.png", dpi=110)
     pyplot.close(figure)

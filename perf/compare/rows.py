@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,10 @@ FLAT_DEPTH = {"http": 1, "ws": 16}
 
 # The rows that others are set against, by how their events travel.
 HTTP_ROW, BATCH_ROW, STREAM_ROW = "jimbot HTTP, adaptive", "jimbot HTTP batches of 50", "jimbot WebSocket, adaptive"
+
+
+# The longest that Ray may take to find its feet after it was stopped.
+WAKE_SECONDS = 2.0
 
 
 class Unavailable(Exception):
@@ -343,11 +348,19 @@ class Ray(InPython):
         ends = {*self.consumer_pids, *self.producer_pids}
         # What is neither end: Ray's own processes, which an event need not pass but which it does not go without.
         self.server_pids = [pid for pid in family(self.process.pid) if pid not in ends]
-        running.callback(self.wake)
+        running.callback(self.signal, signal.SIGCONT)
         self.rest()
 
     def wake(self) -> None:
+        """Goes on, and lets it do first what has become due meanwhile: that is not what events cost."""
+        assert self.consumer is not None
         self.signal(signal.SIGCONT)
+        end, quick = time.monotonic() + WAKE_SECONDS, 0
+        while quick < 5 and time.monotonic() < end:
+            self.send(1_000, 0.02)
+            began = time.monotonic()
+            self.consumer.ask("begin")
+            quick = quick + 1 if time.monotonic() - began < 0.01 else 0
 
     def rest(self) -> None:
         self.signal(signal.SIGSTOP)
