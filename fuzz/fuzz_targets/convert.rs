@@ -1,8 +1,5 @@
 //! Any bytes as a body, in every form, for every kind of sender: nothing panics, every output
 //! parses whole, nothing is refused that must not be.
-//!
-//! `RUSTC_BOOTSTRAP=1 cargo fuzz run convert fuzz/corpus/convert src/core/tests/corpus`
-
 #![no_main]
 
 use jimbot_core::convert::{BinaryCursor, BodyCursor, BodyForm, Context, Converter, Step};

@@ -4,24 +4,7 @@
 mod wire;
 
 use proptest::prelude::*;
-use wire::{Driver, Seen, frame, upgrade};
-
-/// What came of a stream: what the service saw, what the client got, and whether the connection is over.
-fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, Vec<u8>, bool) {
-    let mut driver = Driver::new();
-    driver.echo = true;
-    for piece in pieces {
-        driver.send(piece);
-    }
-    let wants = driver.conn.wants();
-    let over = wants.close || wants.shut_down;
-    driver.eof();
-    let seen = std::mem::take(&mut driver.seen);
-    let sent = std::mem::take(&mut driver.sent);
-    driver.conn.release(&mut driver.shared);
-    assert_eq!(driver.shared.pool.used(), 0, "everything is given back");
-    (seen, sent, over)
-}
+use wire::{Seen, frame, outcome, upgrade};
 
 fn streams() -> Vec<Vec<u8>> {
     let post = "POST /api/v1/events HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: BalatroMCP/1.0\r\nContent-Length: 7\r\n\r\n{\"a\":1}";

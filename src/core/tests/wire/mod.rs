@@ -286,6 +286,23 @@ pub fn server_frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     frames
 }
 
+/// What came of a stream: what the service saw, what the client got, and whether the connection is over.
+pub fn outcome<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Seen>, Vec<u8>, bool) {
+    let mut driver = Driver::new();
+    driver.echo = true;
+    for piece in pieces {
+        driver.send(piece);
+    }
+    let wants = driver.conn.wants();
+    let over = wants.close || wants.shut_down;
+    driver.eof();
+    let seen = std::mem::take(&mut driver.seen);
+    let sent = std::mem::take(&mut driver.sent);
+    driver.conn.release(&mut driver.shared);
+    assert_eq!(driver.shared.pool.used(), 0, "everything is given back");
+    (seen, sent, over)
+}
+
 /// Takes `data` for a sequence of operations on one connection and checks what must hold after each: for fuzzers.
 ///
 /// An operation is one byte, `0x00..=0xBF` followed by as many bytes (at most) that the client sends.
