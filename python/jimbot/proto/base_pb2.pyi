@@ -135,9 +135,9 @@ class _EventTypeEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._Enum
     EVENT_TYPE_METRIC: _EventType.ValueType  # 54
     """A measured value."""
     EVENT_TYPE_SESSION_STARTED: _EventType.ValueType  # 60
-    """The service took a game process as new."""
+    """The service took a game process as new. Kept for a later version: today the first event with a new `session` says so."""
     EVENT_TYPE_SESSION_ENDED: _EventType.ValueType  # 61
-    """The service takes a game process as gone."""
+    """The service takes a game process as gone. Kept for a later version: who opens a connection for each request is never seen to go."""
     EVENT_TYPE_COMMAND_ACCEPTED: _EventType.ValueType  # 62
     """The service took a command for a game."""
     EVENT_TYPE_COMMAND_DELIVERED: _EventType.ValueType  # 63
@@ -247,9 +247,9 @@ EVENT_TYPE_KNOWLEDGE_UPDATE: EventType.ValueType  # 53
 EVENT_TYPE_METRIC: EventType.ValueType  # 54
 """A measured value."""
 EVENT_TYPE_SESSION_STARTED: EventType.ValueType  # 60
-"""The service took a game process as new."""
+"""The service took a game process as new. Kept for a later version: today the first event with a new `session` says so."""
 EVENT_TYPE_SESSION_ENDED: EventType.ValueType  # 61
-"""The service takes a game process as gone."""
+"""The service takes a game process as gone. Kept for a later version: who opens a connection for each request is never seen to go."""
 EVENT_TYPE_COMMAND_ACCEPTED: EventType.ValueType  # 62
 """The service took a command for a game."""
 EVENT_TYPE_COMMAND_DELIVERED: EventType.ValueType  # 63

@@ -129,9 +129,9 @@ const (
 	EventType_EVENT_TYPE_KNOWLEDGE_UPDATE EventType = 53
 	// A measured value.
 	EventType_EVENT_TYPE_METRIC EventType = 54
-	// The service took a game process as new.
+	// The service took a game process as new. Kept for a later version: today the first event with a new `session` says so.
 	EventType_EVENT_TYPE_SESSION_STARTED EventType = 60
-	// The service takes a game process as gone.
+	// The service takes a game process as gone. Kept for a later version: who opens a connection for each request is never seen to go.
 	EventType_EVENT_TYPE_SESSION_ENDED EventType = 61
 	// The service took a command for a game.
 	EventType_EVENT_TYPE_COMMAND_ACCEPTED EventType = 62

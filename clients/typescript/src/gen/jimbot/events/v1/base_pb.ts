@@ -1033,14 +1033,14 @@ export enum EventType {
   METRIC = 54,
 
   /**
-   * The service took a game process as new.
+   * The service took a game process as new. Kept for a later version: today the first event with a new `session` says so.
    *
    * @generated from enum value: EVENT_TYPE_SESSION_STARTED = 60;
    */
   SESSION_STARTED = 60,
 
   /**
-   * The service takes a game process as gone.
+   * The service takes a game process as gone. Kept for a later version: who opens a connection for each request is never seen to go.
    *
    * @generated from enum value: EVENT_TYPE_SESSION_ENDED = 61;
    */
