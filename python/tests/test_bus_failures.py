@@ -17,7 +17,7 @@ from collections import Counter
 import pytest
 
 from conftest import run_python, wait_until
-from jimbot.mcp.bus import AsyncEventBusClient, BusError, BusUnreachable, EventBusClient
+from jimbot.mcp.bus import AsyncEventBusClient, BusError, BusUnreachable, EventBusClient, _connection
 from jimbot.proto.base_pb2 import Event, EventType
 
 
@@ -195,6 +195,31 @@ def test_patience_ends(bus):
         publisher.close()
         with pytest.raises(BusUnreachable):
             client.publish(events(1, 3))
+
+
+def test_patience_begins_when_something_fails_and_not_before(bus, monkeypatch):
+    """A publisher that had nothing to say for long tries as long as any other."""
+    passed = [0.0]
+    real = time.monotonic
+    monkeypatch.setattr(_connection.Patience.__init__, "__kwdefaults__", {"clock": lambda: real() + passed[0], "draw": random.uniform})
+
+    with EventBusClient(bus.url, timeout=30) as client, client.publisher() as publisher:
+        passed[0] += 1000
+        publisher.send(events(1)).result(60)
+        for number in (1, 2):
+            passed[0] += 1000
+            bus.restart()
+            publisher.send(events(1, number)).result(60)
+
+    async def main():
+        async with AsyncEventBusClient(bus.url, timeout=30) as client, client.publisher() as publisher:
+            for number in (3, 4):
+                passed[0] += 1000
+                await asyncio.to_thread(bus.restart)
+                await (await publisher.send(events(1, number)))
+            return [stored.event.event_id async for stored in client.history()]
+
+    assert asyncio.run(main()) == names(0, 5)
 
 
 def test_closing_while_the_bus_is_away_takes_no_time(bus):

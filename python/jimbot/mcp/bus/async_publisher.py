@@ -70,6 +70,7 @@ class AsyncPublisher:
             async with self._changed:
                 self._check()
                 if self._task is None:
+                    self._patience.renew(self._seconds)
                     self._task = asyncio.create_task(self._run(), name="jimbot-bus-publisher")
                 await self._changed.wait_for(lambda: self._sending.has_room or self._error is not None or self._closing)
                 self._check()
@@ -141,13 +142,17 @@ class AsyncPublisher:
     async def _connect(self) -> None:
         """One connection, and the wait for the next one."""
         failed: grpc.RpcError | None = None
+        answered = False
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._sending) > 0)
+            if not self._sending:
+                await self._changed.wait_for(lambda: len(self._sending) > 0)
+                self._patience.renew(self._seconds)
         call = self._stub.Publish(metadata=self._at.metadata)
         writer = asyncio.create_task(self._write(call))
         try:
             while (response := await call.read()) is not grpc.aio.EOF:
                 assert isinstance(response, PublishResponse)
+                answered = True
                 await self._take_in(response)
         except grpc.RpcError as error:
             failed = error
@@ -156,11 +161,12 @@ class AsyncPublisher:
             call.cancel()
             await asyncio.wait([writer])
             self._sending.disconnected()
+        if answered:
+            self._patience.renew(self._seconds)
         await asyncio.sleep(next_try(self._at, self._patience, failed))
 
     async def _take_in(self, response: PublishResponse) -> None:
         future, result = self._sending.answered(response)
-        self._patience.renew(self._seconds)
         refused = EventsRejected(result) if result.rejections else None
         self._failed = self._failed or refused
         if not future.done():

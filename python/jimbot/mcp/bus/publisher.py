@@ -84,6 +84,7 @@ class Publisher:
             with self._changed:
                 self._check()
                 if self._thread is None:
+                    self._patience.renew(self._seconds)
                     self._thread = threading.Thread(target=self._run, name="jimbot-bus-publisher", daemon=True)
                     self._thread.start()
                 self._changed.wait_for(lambda: self._sending.has_room or self._error is not None or self._closing)
@@ -156,8 +157,11 @@ class Publisher:
     def _connect(self) -> bool:
         """One connection; whether another one is wanted."""
         failed: grpc.RpcError | None = None
+        answered = False
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or len(self._sending) > 0)
+            if not self._sending:
+                self._changed.wait_for(lambda: self._closing or len(self._sending) > 0)
+                self._patience.renew(self._seconds)
             if self._closing:
                 return False
         over = threading.Event()
@@ -168,6 +172,7 @@ class Publisher:
                 call.cancel()
         try:
             for response in call:
+                answered = True
                 self._take_in(response)
         except grpc.RpcError as error:
             failed = error
@@ -180,6 +185,8 @@ class Publisher:
                 closing = self._closing
         if closing:
             return False
+        if answered:
+            self._patience.renew(self._seconds)
         wait = next_try(self._at, self._patience, failed)
         with self._changed:
             self._changed.wait_for(lambda: self._closing, wait)
@@ -190,7 +197,6 @@ class Publisher:
             future, result = self._sending.answered(response)
             refused = EventsRejected(result) if result.rejections else None
             self._failed = self._failed or refused
-            self._patience.renew(self._seconds)
             self._changed.notify_all()
         if refused is not None:
             future.set_exception(refused)

@@ -158,7 +158,8 @@ class _Link:
         self._stub = stub
         self._reconnect_seconds = patience
         self._patience = Patience(patience)
-        lock = threading.Lock()
+        # The garbage collector may end a subscription in any thread, also in one that holds its lock.
+        lock = threading.RLock()
         # The program waits for events; the stream up for something to say; the thread for room, or for its next try.
         self._arrived = threading.Condition(lock)
         self._speak = threading.Condition(lock)
