@@ -6,30 +6,32 @@
 
 mod read;
 mod setup;
+mod write;
 
 use std::sync::{Arc, Mutex as StdMutex, PoisonError};
 use std::time::Duration;
 
 use async_nats::jetstream::consumer::{self, AckPolicy, DeliverPolicy, pull};
-use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{Context, kv, stream};
 use futures_util::StreamExt as _;
 use jimbot_proto::events::v1::AckLevel;
 use prost::Message as _;
-use tokio::sync::{Mutex, watch};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use super::super::publishers::{Publisher, Publishers};
-use super::super::scan;
-use super::super::topic::{self, Pattern};
+use super::super::topic::Pattern;
 use super::state;
 use super::tail::{TAIL_BYTES, Tail};
 use super::{Append, Appended, Cursor, Extent, Retention, Store, StoreError, StoreReader};
 
 use read::{Reader, Runs};
 use setup::{level, prepare_bucket, prepare_stream};
+use write::{Job, write};
 
 /// Publishes under way to the server.
 const IN_FLIGHT: usize = 4096;
+/// Appends that may wait to be published.
+const QUEUE: usize = 64;
 /// How long the server may take to acknowledge one.
 const ACK_WAIT: Duration = Duration::from_secs(5);
 /// How long a connection at start may take.
@@ -88,6 +90,7 @@ impl JetStreamOptions {
 /// Events in a JetStream stream.
 pub struct JetStream {
     shared: Arc<Shared>,
+    jobs: mpsc::Sender<Job>,
     tasks: StdMutex<Vec<tokio::task::JoinHandle<()>>>,
 }
 
@@ -157,11 +160,13 @@ impl JetStream {
             level,
         });
         shared.load().await?;
+        let (jobs, queue) = mpsc::channel(QUEUE);
         let tasks = vec![
+            tokio::spawn(write(Arc::clone(&shared), queue)),
             tokio::spawn(follow(Arc::clone(&shared), last + 1)),
             tokio::spawn(look(Arc::clone(&shared))),
         ];
-        Ok(JetStream { shared, tasks: StdMutex::new(tasks) })
+        Ok(JetStream { shared, jobs, tasks: StdMutex::new(tasks) })
     }
 }
 
@@ -272,85 +277,6 @@ impl Shared {
             Err(error) => log::warn!("what is known of publishers is not kept: {error}"),
         }
     }
-
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
-        let mut known = self.known.lock().await;
-        append.check_chain()?;
-        self.sure(&mut known).await?;
-        let mut sent = Vec::new();
-        let mut duplicates = 0;
-        let mut failure = None;
-        'spans: for span in &append.spans {
-            let elements = scan::elements(&append.payload[span.bytes.clone()]);
-            for (number, element) in (span.first..).zip(elements.flatten()) {
-                let stored = known.publishers.get(&span.publisher);
-                if stored.is_some_and(|numbers| numbers.contains(number)) {
-                    duplicates += 1;
-                    continue;
-                }
-                let fields = scan::fields(element.event).unwrap_or_default();
-                let subject = match &append.topic {
-                    Some(topic) => topic.to_string(),
-                    None => topic::of_type(fields.event_type).unwrap_or_default().to_owned(),
-                };
-                let start = element.event.as_ptr() as usize - append.payload.as_ptr() as usize;
-                let message = PublishMessage::build()
-                    .payload(append.payload.slice(start..start + element.event.len()))
-                    .message_id(message_id(&span.publisher, number));
-                match self.context.send_publish(subject, message).await {
-                    Ok(ack) => sent.push((span.publisher.clone(), number, ack)),
-                    Err(error) => {
-                        failure = Some(unavailable(error));
-                        break 'spans;
-                    }
-                }
-            }
-        }
-        let (mut stored, mut positions) = (0, None::<(u64, u64)>);
-        for (publisher, number, ack) in sent {
-            match ack.await {
-                Ok(ack) => {
-                    known.publishers.insert(&publisher, number, number);
-                    // The stream's end moves on without a gap only when nobody else publishes.
-                    if ack.sequence == known.scanned + 1 {
-                        known.scanned = ack.sequence;
-                    }
-                    if ack.duplicate {
-                        duplicates += 1;
-                        continue;
-                    }
-                    stored += 1;
-                    let first =
-                        positions.map_or(ack.sequence, |(first, _)| first.min(ack.sequence));
-                    let last = positions.map_or(ack.sequence, |(_, last)| last.max(ack.sequence));
-                    positions = Some((first, last));
-                }
-                Err(error) => {
-                    // It may be stored all the same, and so may those behind it; each would be waited for in vain as
-                    // long as this one. The headers tell.
-                    failure.get_or_insert_with(|| unavailable(error));
-                    break;
-                }
-            }
-        }
-        if let Some(error) = failure {
-            append.break_chain();
-            known.unsure = true;
-            return Err(error);
-        }
-        if known.scanned >= known.kept + KEEP_EVERY {
-            self.keep(&mut known).await;
-        }
-        drop(known);
-        if let Some((_, last)) = positions {
-            // Who is told that an event is stored finds it.
-            let mut next = self.next.subscribe();
-            let seen = next.wait_for(|next| *next > last);
-            // Should following the stream be held up, the event is stored no less.
-            tokio::time::timeout(ACK_WAIT, seen).await.ok();
-        }
-        Ok(Appended { level: self.level, stored, duplicates, positions })
-    }
 }
 
 /// Brings what is stored into the tail, as it comes.
@@ -433,9 +359,10 @@ impl Store for JetStream {
         if append.level > self.shared.level {
             return Err(StoreError::Level { wanted: append.level, offered: self.shared.level });
         }
-        // To its end, also when the publisher goes: what was sent has to be known.
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move { shared.append(append).await }).await.map_err(unavailable)?
+        let (reply, answer) = oneshot::channel();
+        let closing = || StoreError::Unavailable("it is closing".to_owned());
+        self.jobs.send(Job { append, reply }).await.map_err(|_| closing())?;
+        answer.await.map_err(|_| closing())?
     }
 
     fn reader(&self, wanted: &[Pattern]) -> Box<dyn StoreReader> {
