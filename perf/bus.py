@@ -231,16 +231,24 @@ def pace_rows() -> dict[str, Callable[[Running, Path, float], dict[str, Any]]]:
 
 def pace(disk: Path, rounds: int, seconds: float) -> dict[str, Any]:
     rows: dict[str, list[dict[str, Any]]] = {}
+    failed: dict[str, str] = {}
     for _ in range(rounds):
         for name, run in pace_rows().items():
+            if name in failed:
+                continue
             folder = Path(tempfile.mkdtemp(dir=disk))
             try:
                 with Running() as running:
                     rows.setdefault(name, []).append(run(running, folder, seconds))
+            except RuntimeError as error:
+                # A disk that takes longer to flush than the clients wait is a finding of its own.
+                failed[name] = str(error)
             finally:
                 shutil.rmtree(folder)
-    found = {}
+    found: dict[str, Any] = {name: {"reason": reason} for name, reason in failed.items()}
     for name, turns in rows.items():
+        if name in failed:
+            continue
         found[name] = {
             what: {key: stats.interval([turn[what][key] for turn in turns]) for key in stats.QUANTILES}
             | {"histogram_ns": stats.merged(turn[what]["histogram_ns"] for turn in turns)}
@@ -351,6 +359,9 @@ def told_lines(report: dict[str, Any]) -> list[str]:
         lines += ["", f"At {found['rate']} events/s, one a message, ms from the intended send time (median of the rounds, 95 % interval)"]
         lines.append(f"  {'':38} {'delivered p50':>22} {'p99':>24} {'worst':>9} {'acknowledged p50':>22} {'p99':>24}")
         for name, row in found["rows"].items():
+            if "reason" in row:
+                lines.append(f"  {name:38} ends with: {row['reason']}")
+                continue
             lines.append(f"  {name:38}" + "".join([
                 f" {ms(row['delivered']['p50_us']):>22} {ms(row['delivered']['p99_us']):>24} {row['delivered']['histogram_ns'][-1][0] / 1e6:9.1f}",
                 f" {ms(row['acknowledged']['p50_us']):>22} {ms(row['acknowledged']['p99_us']):>24}",

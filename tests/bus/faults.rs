@@ -176,6 +176,34 @@ fn a_store_that_cannot_be_opened_ends_the_start_with_the_remedy() {
     let message = String::from_utf8_lossy(&second.stderr).into_owned();
     assert!(message.contains("in use by another process"), "{message}");
     process.kill();
+    // As a newer program would leave it: its version stands at byte 8 of a segment.
+    let segment = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "seg"))
+        .unwrap();
+    let mut bytes = std::fs::read(&segment).unwrap();
+    bytes[8] = 9;
+    std::fs::write(&segment, &bytes).unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_jimbot-mcp"))
+        .args(["bus", "--listen", "127.0.0.1:0", "--dir"])
+        .arg(dir.path())
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(1) && message.contains("version 9"), "{message}");
+    assert_eq!(std::fs::read(&segment).unwrap(), bytes, "nothing is touched");
+}
+
+#[test]
+fn a_cluster_that_is_not_there_ends_the_start_with_its_address() {
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_jimbot-mcp"))
+        .args(["bus", "--listen", "127.0.0.1:0", "--store", &format!("nats://{nobody}")])
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert!(done.status.code() == Some(1) && message.contains(&nobody.to_string()), "{message}");
 }
 
 #[tokio::test]

@@ -41,6 +41,8 @@ impl Server {
         let client = async_nats::connect(&self.url).await?;
         let context = jetstream::context::ContextBuilder::new()
             .max_ack_inflight(IN_FLIGHT)
+            // A server that flushes each message falls behind, and its latency is what is asked for.
+            .timeout(Duration::from_secs(60))
             .backpressure_on_inflight(true)
             .build(client);
         // It may not be there.

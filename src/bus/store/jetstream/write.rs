@@ -14,8 +14,10 @@ use crate::bus::{scan, topic};
 
 /// Bytes of events after which no further append joins.
 const GROUP_BYTES: usize = 4 << 20;
-/// Messages under way before the oldest is waited for: the client itself stops at twice as many, and would wait for ever.
-const WINDOW: usize = IN_FLIGHT / 2;
+/// Messages under way before the oldest is waited for. A server that flushes each one may answer none before it has worked
+/// off what it was sent, and has to be done with that in the time that an acknowledgement may take. The client itself
+/// stops at IN_FLIGHT, for ever.
+const WINDOW: usize = IN_FLIGHT / 8;
 
 /// An append, and who waits for it.
 pub(super) struct Job {
