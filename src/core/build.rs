@@ -34,6 +34,8 @@ struct Generator<'a> {
     choices: Vec<String>,
     enums: Vec<EnumDescriptor>,
     rules: Vec<String>,
+    /// All rows of all tables, one array.
+    fields: String,
     slots: usize,
 }
 
@@ -59,6 +61,7 @@ impl<'a> Generator<'a> {
             choices: Vec::new(),
             enums: Vec::new(),
             rules: vec!["Rule::NONE".to_owned()],
+            fields: String::new(),
             slots: 0,
         }
     }
@@ -103,10 +106,13 @@ impl<'a> Generator<'a> {
         }
         let mut text = String::new();
         writeln!(text, "pub(super) static TABLES: [Table; {}] = [\n{tables}];", next).unwrap();
+        // A power of two, so that a masked slot needs no check.
+        let slots = self.slots.next_power_of_two();
+        let spare = "    Field::END,\n".repeat(slots - self.slots);
         writeln!(
             text,
-            "/// Next-key memory has one place for each.\npub(super) const SLOTS: usize = {};",
-            self.slots
+            "/// Slots of fields, and of what is remembered of each.\npub(super) const SLOTS: usize = {slots};\npub(super) static FIELDS: [Field; SLOTS] = [\n{}{spare}];",
+            self.fields
         )
         .unwrap();
         writeln!(text, "pub(super) static CHOICES: &[Choice] = &[\n{}];", self.choices.concat())
@@ -140,20 +146,22 @@ impl<'a> Generator<'a> {
         let (multiplier, shift, buckets) = perfect_hash(&keys);
         let base = self.slots;
         self.slots += rows.len() + 1;
-        let mut text = String::new();
-        writeln!(text, "Table {{ name: {:?}, base: {base}, multiplier: {multiplier:#x}, shift: {shift}, buckets: &{buckets:?}, flats: &{flats:?}, fields: &[", message.name()).unwrap();
+        // In front of a table's fields stands what follows the last member of its objects.
+        self.fields.push_str("    Field::END,\n");
         for row in &rows {
-            let (key, mask, key_len) = template(&row.key);
-            let (tag, tag_len) = tag(row.number, row.wire);
+            let Row { key, kind, bit, flat, sub, rule, role, reserve, .. } = row;
+            let tag = tag(row.number, row.wire);
             writeln!(
-                text,
-                "    Field {{ name: {:?}, key: {key:?}, mask: {mask:?}, key_len: {key_len}, kind: Kind::{}, tag: {tag:#x}, tag_len: {tag_len}, bit: {}, flat: {}, sub: {}, rule: {}, role: {}, reserve: {} }},",
-                row.key, row.kind, row.bit, row.flat, row.sub, row.rule, row.role, row.reserve
+                self.fields,
+                "    Field::new(&Row {{ name: {key:?}, kind: Kind::{kind}, tag: {tag:?}, bit: {bit}, flat: {flat}, sub: {sub}, rule: {rule}, role: {role}, reserve: {reserve} }}),",
             )
             .unwrap();
         }
-        text.push_str("] },\n");
-        text
+        format!(
+            "Table {{ name: {:?}, base: {base}, len: {}, multiplier: {multiplier:#x}, shift: {shift}, buckets: &{buckets:?}, flats: &{flats:?} }},\n",
+            message.name(),
+            rows.len(),
+        )
     }
 
     fn rows(
@@ -424,16 +432,18 @@ impl<'a> Generator<'a> {
             count += 1;
         }
         let mut text = format!("pub(super) static KINDS: &[EventKind] = &[\n{kinds}];\n");
-        let keys: Vec<&str> = names.keys().map(String::as_str).collect();
+        // Names are looked up with their closing quote.
+        let keys: Vec<String> = names.keys().map(|name| format!("{name}\"")).collect();
+        let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let (multiplier, shift, buckets) = perfect_hash(&keys);
         text.push_str("pub(super) static NAMES: &[TypeName] = &[\n");
         for (name, (kind, subtypes)) in &names {
             let kind = kind.or(subtypes.first().map(|first| first.1)).expect("a name has a kind");
-            writeln!(
-                text,
-                "    TypeName {{ name: {name:?}, kind: {kind}, subtypes: &{subtypes:?} }},"
-            )
-            .unwrap();
+            let subtypes: String = subtypes
+                .iter()
+                .map(|(subtype, kind)| format!("Subtype::new({name:?}, {subtype:?}, {kind}), "))
+                .collect();
+            writeln!(text, "    TypeName::new({name:?}, {kind}, &[{subtypes}]),").unwrap();
         }
         text.push_str("];\n");
         writeln!(text, "pub(super) const NAMES_MULTIPLIER: u64 = {multiplier:#x};\npub(super) const NAMES_SHIFT: u32 = {shift};\npub(super) static NAMES_BUCKETS: &[u8] = &{buckets:?};").unwrap();
@@ -519,7 +529,7 @@ fn shapes(event: &MessageDescriptor) -> String {
 /// The keys of the envelope that no single field stands for.
 fn envelope_rows(rows: &mut Vec<Row>, bit: &mut usize) {
     let mut special = |keys: &[&str], kind: &'static str| {
-        for key in keys {
+        for (sub, key) in keys.iter().enumerate() {
             rows.retain(|row| row.key != *key);
             rows.push(Row {
                 key: (*key).to_owned(),
@@ -528,7 +538,7 @@ fn envelope_rows(rows: &mut Vec<Row>, bit: &mut usize) {
                 wire: 1,
                 bit: *bit,
                 flat: 0,
-                sub: 0,
+                sub,
                 rule: 0,
                 reserve: 1,
                 role: 0,
@@ -540,26 +550,6 @@ fn envelope_rows(rows: &mut Vec<Row>, bit: &mut usize) {
     special(&["timestamp"], "Timestamp");
     special(&["payload", "data", "game_state"], "Payload");
     special(&["events"], "Events");
-}
-
-/// `"key":` as four words and their masks; length 0 when it is longer than that.
-fn template(key: &str) -> ([u64; 4], [u64; 4], usize) {
-    let text = format!("\"{key}\":");
-    if text.len() > 32 {
-        return ([0; 4], [0; 4], 0);
-    }
-    let mut bytes = [0_u8; 32];
-    let mut mask = [0_u8; 32];
-    bytes[..text.len()].copy_from_slice(text.as_bytes());
-    mask[..text.len()].fill(0xFF);
-    let words = |bytes: [u8; 32]| {
-        let mut words = [0; 4];
-        for (word, chunk) in words.iter_mut().zip(bytes.chunks_exact(8)) {
-            *word = u64::from_le_bytes(chunk.try_into().expect("eight bytes"));
-        }
-        words
-    };
-    (words(bytes), words(mask), text.len())
 }
 
 /// A field's tag as bytes, first lowest, and how many they are.
@@ -576,18 +566,20 @@ fn tag(number: u32, wire: u32) -> (u32, u8) {
     (bytes, len as u8 + 1)
 }
 
-/// A multiplier with which no two keys share a bucket.
+/// A multiplier with which no two keys share a bucket. Buckets hold 1-based numbers of keys, 0 for
+/// none. Of keys that begin with the same sixteen bytes the table finds the first.
 fn perfect_hash(keys: &[&str]) -> (u64, u32, Vec<u8>) {
+    let starts: Vec<u128> = keys.iter().map(|key| key_hash::start(key.as_bytes())).collect();
+    let is_first = |index: usize| !starts[..index].contains(&starts[index]);
     let mut bits = (keys.len().max(2) * 2).next_power_of_two().trailing_zeros();
     loop {
         let mut multiplier = 0x9E37_79B9_7F4A_7C15_u64;
         for _ in 0..20_000 {
-            let mut buckets = vec![255_u8; 1 << bits];
-            let placed = keys.iter().enumerate().all(|(index, key)| {
-                let bucket =
-                    key_hash::bucket(key_hash::words(key.as_bytes()), multiplier, 64 - bits);
-                let free = buckets[bucket] == 255;
-                buckets[bucket] = index as u8;
+            let mut buckets = vec![0_u8; 1 << bits];
+            let placed = (0..keys.len()).filter(|index| is_first(*index)).all(|index| {
+                let bucket = key_hash::bucket(starts[index], multiplier, 64 - bits);
+                let free = buckets[bucket] == 0;
+                buckets[bucket] = index as u8 + 1;
                 free
             });
             if placed {

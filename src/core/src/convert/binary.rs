@@ -232,19 +232,25 @@ impl Machine<'_> {
                     number = Some(value);
                     continue;
                 }
-                4 => facts.event_id = range,
-                5 => facts.time = Some(f64::from_bits(value)),
+                4 => facts.event_id = range.into(),
+                5 => {
+                    facts.time = f64::from_bits(value);
+                    facts.has_time = true;
+                }
                 6 => facts.clock = value.min(255) as u8,
                 11 => facts.priority = value.min(3) as u8,
-                19 => facts.game_id = range,
-                24 => facts.producer = range,
-                25 => facts.producer_sequence = Some(value),
+                19 => facts.game_id = range.into(),
+                24 => facts.producer = range.into(),
+                25 => {
+                    facts.producer_sequence = value;
+                    facts.has_producer_sequence = true;
+                }
                 29 => has_raw_text = true,
                 30 => has_findings = true,
                 12 => {
                     if let Some(id) = state_game_id(&input[at..reader.at]) {
                         let offset = self.pos + (at - start) + id.start;
-                        facts.own_game_id = offset..offset + id.len();
+                        facts.own_game_id = (offset..offset + id.len()).into();
                     }
                 }
                 _ => {}
@@ -254,10 +260,10 @@ impl Machine<'_> {
         let number = number.filter(|number| *number != 0).unwrap_or(u64::from(TYPE_UNKNOWN));
         self.put_varint(TAG_TYPE, number)?;
         let known = KINDS.iter().position(|kind| u64::from(kind.number) == number);
-        self.facts.kind = known.unwrap_or(kind_of(TYPE_UNKNOWN));
+        self.facts.kind = known.unwrap_or(kind_of(TYPE_UNKNOWN)) as u16;
         self.facts.is_unknown = known.is_none() || number == u64::from(TYPE_UNKNOWN);
         if self.facts.priority == 0 {
-            self.facts.priority = KINDS[self.facts.kind].priority;
+            self.facts.priority = KINDS[usize::from(self.facts.kind)].priority;
         }
         let mut bits = 0;
         if has_findings {
@@ -266,7 +272,7 @@ impl Machine<'_> {
         if has_raw_text {
             bits |= flags::RAW_TEXT;
         }
-        let mut event = self.close_element(element, context, bits)?;
+        let mut event = self.close_element(&element, context, bits)?;
         // A type of a newer schema keeps its number.
         event.entry.event_type = u16::try_from(number).unwrap_or(TYPE_UNKNOWN);
         event.is_connection_test = event.entry.event_type == TYPE_CONNECTION_TEST;

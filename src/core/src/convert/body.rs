@@ -5,16 +5,16 @@
 
 use std::ops::Range;
 
-use super::identity::Mode;
+use super::identity::{Element, Mode};
 use super::machine::Machine;
 use super::paths::Paths;
 use super::salvage::{Setting, balanced_end, find_events};
 use super::scan::after_space;
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::Key;
-use super::tables::{BATCH, REQUIRED, TABLES};
+use super::tables::{BATCH, FIELDS, REQUIRED, TABLES};
 use super::unreadable::{OVERHEAD, Unreadable};
-use super::{BodySummary, Context, Converted, Converter, Dialect, Refusal, Step};
+use super::{BodySummary, Context, Converter, Dialect, Refusal, Step};
 
 /// `Event.batch`.
 const TAG_BATCH: (u32, u8) = (0x02_8A, 2);
@@ -67,10 +67,29 @@ enum State {
     Done,
 }
 
-/// What came of reading one event.
-enum Attempt {
-    Kept { event: Converted, end: usize, batch_end: Option<usize>, batch_time: Option<f64> },
-    Refused { refusal: Refusal, end: usize },
+/// What one step towards the next event came to.
+enum Sought {
+    /// It stands at the cursor.
+    Event,
+    /// Something to tell first.
+    Step(Step),
+    /// Look on.
+    Nothing,
+}
+
+impl From<Option<Step>> for Sought {
+    fn from(step: Option<Step>) -> Self {
+        step.map_or(Self::Nothing, Self::Step)
+    }
+}
+
+/// An event that was read: what is left to tell of it.
+struct Kept {
+    element: Element,
+    event_offset: usize,
+    end: usize,
+    batch_end: Option<usize>,
+    batch_time: Option<f64>,
 }
 
 impl BodyCursor {
@@ -105,6 +124,17 @@ impl BodyCursor {
         &self.summary
     }
 
+    /// Goes on behind an event.
+    #[inline(always)]
+    fn step_over(&mut self, end: usize) {
+        self.at = end;
+        self.index += 1;
+        match &mut self.state {
+            State::Elements { first, .. } => *first = false,
+            _ => self.values += 1,
+        }
+    }
+
     fn refuse(&mut self, field: &str, reason: String) -> Step {
         self.summary.refused += 1;
         self.index += 1;
@@ -121,99 +151,156 @@ impl Converter {
         context: &Context<'_>,
         room: &mut [u8],
     ) -> Step {
+        // A lone event needs no search, and its body ends with it.
+        if cursor.state == State::Top && cursor.pending.is_none() && cursor.cut.is_none() {
+            if cursor.values > 0 && cursor.at == body.len() {
+                cursor.state = State::Done;
+                return Step::Done(cursor.summary.clone());
+            }
+            if cursor.values == 0
+                && cursor.form != BodyForm::Batch
+                && body.get(cursor.at) == Some(&b'{')
+                && let Some(step) = self.event_at(cursor, body, context, room)
+            {
+                return step;
+            }
+        }
+        self.next_of_many(cursor, body, context, room)
+    }
+
+    #[inline(never)]
+    fn next_of_many(
+        &mut self,
+        cursor: &mut BodyCursor,
+        body: &[u8],
+        context: &Context<'_>,
+        room: &mut [u8],
+    ) -> Step {
         loop {
-            if cursor.pending.is_some() {
-                return self.next_piece(cursor, body, context, room);
+            if let Some(step) = self.seek(cursor, body, context, room) {
+                return step;
             }
-            let at = after_space(body, cursor.at);
-            cursor.at = at;
-            let byte = body.get(at).copied().unwrap_or(0);
-            match cursor.state {
-                State::Done => return Step::Done(cursor.summary.clone()),
-                State::Top if at >= body.len() => {
-                    if let Some(step) = self.at_end(cursor, body, context) {
-                        return step;
-                    }
+            if let Some(step) = self.event_at(cursor, body, context, room) {
+                return step;
+            }
+        }
+    }
+
+    /// Converts the event at the cursor; nothing when it is none and the search goes on.
+    #[inline(always)]
+    fn event_at(
+        &mut self,
+        cursor: &mut BodyCursor,
+        body: &[u8],
+        context: &Context<'_>,
+        room: &mut [u8],
+    ) -> Option<Step> {
+        let mut machine = self.machine(body, cursor.at, room, context.nesting_max, Mode::default());
+        let stop = match machine.attempt(cursor, context) {
+            Ok(kept) => return Some(machine.keep(cursor, context, &kept)),
+            Err(Stop::Refused) => return Some(machine.refuse(cursor)),
+            Err(stop) => stop,
+        };
+        let at = machine.at;
+        self.again(cursor, body, context, room, (stop, at))
+    }
+
+    /// Brings the cursor to the next event, or gives what comes before it.
+    #[inline(never)]
+    fn seek(
+        &mut self,
+        cursor: &mut BodyCursor,
+        body: &[u8],
+        context: &Context<'_>,
+        room: &mut [u8],
+    ) -> Option<Step> {
+        loop {
+            match self.seek_on(cursor, body, context, room) {
+                Sought::Event => return None,
+                Sought::Step(step) => return Some(step),
+                Sought::Nothing => {}
+            }
+        }
+    }
+
+    /// One step of the search.
+    #[inline(always)]
+    fn seek_on(
+        &mut self,
+        cursor: &mut BodyCursor,
+        body: &[u8],
+        context: &Context<'_>,
+        room: &mut [u8],
+    ) -> Sought {
+        if cursor.pending.is_some() {
+            return Sought::Step(self.next_piece(cursor, body, context, room));
+        }
+        let at = after_space(body, cursor.at);
+        cursor.at = at;
+        let byte = body.get(at).copied().unwrap_or(0);
+        match cursor.state {
+            State::Done => Sought::Step(Step::Done(cursor.summary.clone())),
+            State::Top if at >= body.len() => self.at_end(cursor, body, context).into(),
+            State::Top => {
+                if cursor.values == 0 && body.starts_with(b"\xEF\xBB\xBF") && at == 0 {
+                    cursor.at = 3;
+                    return Sought::Nothing;
                 }
-                State::Top => {
-                    if cursor.values == 0 && body.starts_with(b"\xEF\xBB\xBF") && at == 0 {
-                        cursor.at = 3;
-                        continue;
-                    }
-                    if cursor.values > 0 && cursor.form != BodyForm::Events && !context.lenient {
-                        cursor.state = State::Done;
-                        return cursor.refuse("", at_byte(Fault::Trailing, at));
-                    }
-                    if byte == b'[' {
-                        cursor.at += 1;
-                        cursor.state =
-                            State::Elements { close: b']', in_batch: false, first: true };
-                    } else if byte == b'{' && cursor.form == BodyForm::Batch {
-                        if let Some(step) = self.enter_batch(cursor, body, context, room) {
-                            return step;
-                        }
-                    } else if let Some(step) = self.one(cursor, body, context, room) {
-                        return step;
-                    }
+                if cursor.values > 0 && cursor.form != BodyForm::Events && !context.lenient {
+                    cursor.state = State::Done;
+                    return Sought::Step(cursor.refuse("", at_byte(Fault::Trailing, at)));
                 }
-                State::Members => {
-                    if let Some(step) = self.enter_batch(cursor, body, context, room) {
-                        return step;
-                    }
-                }
-                State::Elements { close, in_batch, first } => {
-                    if byte == close {
-                        cursor.at += 1;
-                        self.leave_list(cursor, in_batch);
-                        continue;
-                    }
-                    if !first {
-                        if byte != b',' {
-                            if let Some(step) = self.broken(
-                                cursor,
-                                body,
-                                context,
-                                Stop::Syntax(Fault::CommaOrBracket),
-                                at,
-                            ) {
-                                return step;
-                            }
-                            continue;
-                        }
-                        cursor.at = after_space(body, at + 1);
-                    }
-                    cursor.state = State::Elements { close, in_batch, first: true };
-                    if close == b'}' {
-                        let mut machine = self.machine(
-                            body,
-                            cursor.at,
-                            &mut [],
-                            context.nesting_max,
-                            Mode::default(),
-                        );
-                        let key = machine.read_key();
-                        let key_at = machine.at;
-                        match key {
-                            Ok(_) => cursor.at = key_at,
-                            Err(stop) => {
-                                if let Some(step) = self.broken(cursor, body, context, stop, key_at)
-                                {
-                                    return step;
-                                }
-                                continue;
-                            }
-                        }
-                    }
-                    if let Some(step) = self.one(cursor, body, context, room) {
-                        return step;
-                    }
-                }
-                State::Tail => {
-                    if let Some(step) = self.tail(cursor, body, context) {
-                        return step;
-                    }
+                if byte == b'[' {
+                    cursor.at += 1;
+                    cursor.state = State::Elements { close: b']', in_batch: false, first: true };
+                    Sought::Nothing
+                } else if byte == b'{' && cursor.form == BodyForm::Batch {
+                    self.enter_batch(cursor, body, context)
+                } else {
+                    Sought::Event
                 }
             }
+            State::Members => self.enter_batch(cursor, body, context),
+            State::Elements { close, in_batch, first } => {
+                if byte == close {
+                    cursor.at += 1;
+                    self.leave_list(cursor, in_batch);
+                    return Sought::Nothing;
+                }
+                if !first {
+                    if byte != b',' {
+                        let stop = Stop::Syntax(Fault::CommaOrBracket);
+                        return self.broken(cursor, body, context, stop, at).into();
+                    }
+                    cursor.at = after_space(body, at + 1);
+                }
+                cursor.state = State::Elements { close, in_batch, first: true };
+                if close == b'}' {
+                    return self.step_over_key(cursor, body, context);
+                }
+                Sought::Event
+            }
+            State::Tail => self.tail(cursor, body, context).into(),
+        }
+    }
+
+    /// A list in an object's clothes has a key before each event.
+    fn step_over_key(
+        &mut self,
+        cursor: &mut BodyCursor,
+        body: &[u8],
+        context: &Context<'_>,
+    ) -> Sought {
+        let mut machine =
+            self.machine(body, cursor.at, &mut [], context.nesting_max, Mode::default());
+        let key = machine.read_key();
+        let at = machine.at;
+        match key {
+            Ok(_) => {
+                cursor.at = at;
+                Sought::Event
+            }
+            Err(stop) => self.broken(cursor, body, context, stop, at).into(),
         }
     }
 
@@ -260,8 +347,7 @@ impl Converter {
         cursor: &mut BodyCursor,
         body: &[u8],
         context: &Context<'_>,
-        room: &mut [u8],
-    ) -> Option<Step> {
+    ) -> Sought {
         let start = if cursor.state == State::Top { cursor.at } else { cursor.batch_start - 1 };
         let from = if cursor.state == State::Top { start + 1 } else { cursor.at };
         let mut machine = self.machine(body, from, &mut [], context.nesting_max, Mode::default());
@@ -274,19 +360,20 @@ impl Converter {
                 cursor.batch_end = None;
                 cursor.at = at + 1;
                 cursor.state = State::Elements { close, in_batch: true, first: true };
-                None
+                Sought::Nothing
             }
             Ok(false) if has_type || context.lenient => {
                 // One event where a batch was expected.
                 cursor.at = start;
                 cursor.state = State::Top;
-                self.one(cursor, body, context, room)
+                Sought::Event
             }
             Ok(false) => {
                 cursor.at = at;
                 cursor.values += 1;
                 cursor.state = State::Top;
-                Some(cursor.refuse("events", "missing: expected a list of events".to_owned()))
+                let reason = "missing: expected a list of events".to_owned();
+                Sought::Step(cursor.refuse("events", reason))
             }
             Err(stop) => {
                 // The list may be whole though the text before it is not.
@@ -299,10 +386,10 @@ impl Converter {
                     cursor.batch_start = 0;
                     cursor.at = list + 1;
                     cursor.state = State::Elements { close: b']', in_batch: true, first: true };
-                    return None;
+                    return Sought::Nothing;
                 }
                 cursor.at = start;
-                self.broken(cursor, body, context, stop, at)
+                self.broken(cursor, body, context, stop, at).into()
             }
         }
     }
@@ -355,33 +442,20 @@ impl Converter {
         }
     }
 
-    /// Converts the event at the cursor.
-    fn one(
+    /// Reads the event at the cursor once more, in the way that its first reading stopped for.
+    #[cold]
+    #[inline(never)]
+    fn again(
         &mut self,
         cursor: &mut BodyCursor,
         body: &[u8],
         context: &Context<'_>,
         room: &mut [u8],
+        first: (Stop, usize),
     ) -> Option<Step> {
         let mut mode = Mode::default();
+        let (mut stop, mut at) = first;
         loop {
-            let (stop, at) = match self.attempt(cursor, body, context, room, mode) {
-                Ok(Attempt::Kept { event, end, batch_end, batch_time }) => {
-                    self.step_over(cursor, end);
-                    cursor.batch_end = batch_end;
-                    cursor.summary.events += 1;
-                    if batch_time.is_some() {
-                        cursor.summary.batch_time_unix_ms = batch_time;
-                    }
-                    return Some(Step::Event(event));
-                }
-                Ok(Attempt::Refused { refusal, end }) => {
-                    cursor.summary.refused += 1;
-                    self.step_over(cursor, end);
-                    return Some(Step::Refused(refusal));
-                }
-                Err(stopped) => stopped,
-            };
             match stop {
                 Stop::Duplicate if !mode.careful => mode.careful = true,
                 Stop::IsBatch if cursor.state == State::Top => {
@@ -395,43 +469,18 @@ impl Converter {
                 Stop::Syntax(_) if context.lenient && !mode.salvage => {
                     mode = Mode { careful: false, salvage: true };
                 }
-                _ => {
-                    // The plain reading says best what is wrong.
-                    let (stop, at) = if mode.salvage {
-                        match self.attempt(cursor, body, context, room, Mode::default()) {
-                            Err(first) => first,
-                            Ok(_) => (stop, at),
-                        }
-                    } else {
-                        (stop, at)
-                    };
-                    return self.broken(cursor, body, context, stop, at);
-                }
+                // The plain reading says best what is wrong.
+                _ if mode.salvage => return self.broken(cursor, body, context, first.0, first.1),
+                _ => return self.broken(cursor, body, context, stop, at),
             }
+            let mut machine = self.machine(body, cursor.at, room, context.nesting_max, mode);
+            stop = match machine.attempt(cursor, context) {
+                Ok(kept) => return Some(machine.keep(cursor, context, &kept)),
+                Err(Stop::Refused) => return Some(machine.refuse(cursor)),
+                Err(stop) => stop,
+            };
+            at = machine.at;
         }
-    }
-
-    /// Goes on behind an event.
-    fn step_over(&mut self, cursor: &mut BodyCursor, end: usize) {
-        cursor.at = end;
-        cursor.index += 1;
-        match &mut cursor.state {
-            State::Elements { first, .. } => *first = false,
-            _ => cursor.values += 1,
-        }
-    }
-
-    /// Reads the event at the cursor in one way.
-    fn attempt(
-        &mut self,
-        cursor: &BodyCursor,
-        body: &[u8],
-        context: &Context<'_>,
-        room: &mut [u8],
-        mode: Mode,
-    ) -> Result<Attempt, (Stop, usize)> {
-        let mut machine = self.machine(body, cursor.at, room, context.nesting_max, mode);
-        machine.attempt(cursor, context).map_err(|stop| (stop, machine.at))
     }
 
     /// An event that fits no batch.
@@ -445,7 +494,7 @@ impl Converter {
         let start = cursor.at;
         let end = balanced_end(body, start);
         let reason = format!("the event takes more than {} bytes", context.event_bytes_max);
-        self.step_over(cursor, end);
+        cursor.step_over(end);
         if !context.lenient {
             cursor.index -= 1;
             return Some(cursor.refuse("", reason));
@@ -493,7 +542,7 @@ impl Converter {
         match (whole, next) {
             (Some(end), _) => {
                 raw.end = end;
-                self.step_over(cursor, end);
+                cursor.step_over(end);
             }
             (None, Some(next)) => {
                 cursor.at = next;
@@ -574,16 +623,18 @@ impl Converter {
 }
 
 impl Machine<'_> {
-    fn attempt(&mut self, cursor: &BodyCursor, context: &Context<'_>) -> Outcome<Attempt> {
+    /// Reads the event at the position in one way.
+    #[inline(always)]
+    fn attempt(&mut self, cursor: &BodyCursor, context: &Context<'_>) -> Outcome<Kept> {
         let start = self.at;
         let element = self.open_element(context)?;
         self.event()?;
         let end = self.at;
-        self.check_required(context, cursor.form, start);
-        if !context.lenient
-            && let Some(refusal) = self.refusal(cursor.index, start)
-        {
-            return Ok(Attempt::Refused { refusal, end });
+        if !context.lenient {
+            self.check_required(cursor.form, start);
+            if self.findings.iter().any(|finding| finding.severity == SEVERITY_REJECT) {
+                return Err(Stop::Refused);
+            }
         }
         if !self.raw.is_empty() || !self.findings.is_empty() {
             self.put_notes(start)?;
@@ -598,13 +649,35 @@ impl Machine<'_> {
                 (batch_end, batch_time) = self.batch_info(cursor.batch_start, next + 1)?;
             }
         }
-        let event = self.close_element(element, context, 0)?;
-        Ok(Attempt::Kept { event, end, batch_end, batch_time })
+        let event_offset = self.close_open_element(&element)?;
+        Ok(Kept { element, event_offset, end, batch_end, batch_time })
+    }
+
+    /// Steps over the event that was read, and tells of it.
+    #[inline(always)]
+    fn keep(&self, cursor: &mut BodyCursor, context: &Context<'_>, kept: &Kept) -> Step {
+        cursor.step_over(kept.end);
+        cursor.batch_end = kept.batch_end;
+        cursor.summary.events += 1;
+        if kept.batch_time.is_some() {
+            cursor.summary.batch_time_unix_ms = kept.batch_time;
+        }
+        Step::Event(self.converted(&kept.element, kept.event_offset, context, 0))
+    }
+
+    /// Steps over the event, which ends at the position, and tells why it is refused.
+    #[cold]
+    fn refuse(&self, cursor: &mut BodyCursor) -> Step {
+        let (start, index) = (cursor.at, cursor.index);
+        cursor.summary.refused += 1;
+        cursor.step_over(self.at);
+        let (field, reason) = self.refusal(start);
+        Step::Refused(Refusal { index, field, reason })
     }
 
     /// What the dialect demands of the envelope, as findings.
-    fn check_required(&mut self, context: &Context<'_>, form: BodyForm, start: usize) {
-        let has_type = self.envelope.type_text.is_some();
+    fn check_required(&mut self, form: BodyForm, start: usize) {
+        let has_type = self.envelope.type_text.end != 0;
         // The mod leaves out what it likes; a message without a type was meant for the old service.
         let dialect = if !has_type && form == BodyForm::Message {
             Dialect::WebSocket as u8
@@ -613,21 +686,22 @@ impl Machine<'_> {
         };
         for required in REQUIRED {
             let is_demanded = required.dialects >> dialect & 1 == 1;
-            if is_demanded && self.envelope.keys >> required.bit & 1 == 0 && !context.lenient {
+            if is_demanded && self.envelope.keys >> required.bit & 1 == 0 {
                 self.finding(required.severity, required.reason, start);
             }
         }
     }
 
-    /// The first broken rule that refuses an event.
-    fn refusal(&mut self, index: u32, start: usize) -> Option<Refusal> {
-        let finding = *self.findings.iter().find(|finding| finding.severity == SEVERITY_REJECT)?;
-        if let Some(field) = finding.reason.strip_suffix(" is missing") {
-            return Some(Refusal { index, field: field.to_owned(), reason: "missing".to_owned() });
+    /// Field and reason of the first broken rule that refuses the event.
+    fn refusal(&self, start: usize) -> (String, String) {
+        let broken = self.findings.iter().find(|finding| finding.severity == SEVERITY_REJECT);
+        let Some(broken) = broken else { return (String::new(), String::new()) };
+        if let Some(field) = broken.reason.strip_suffix(" is missing") {
+            return (field.to_owned(), "missing".to_owned());
         }
         let text = &self.input[start..self.at];
-        let field = Paths::new(text, self.salvage).path_to(finding.at - start).to_owned();
-        Some(Refusal { index, field, reason: finding.reason.to_owned() })
+        let field = Paths::new(text, self.salvage).path_to(broken.at - start).to_owned();
+        (field, broken.reason.to_owned())
     }
 
     /// Writes the batch's own members into its last event; tells where the batch ends, and its time.
@@ -698,9 +772,10 @@ impl Machine<'_> {
             });
             match field {
                 Some(None) => return Ok(true),
-                Some(Some(index)) => {
-                    let fits = self.value(&table.fields[index], table.base + 1 + index)?;
-                    if fits && table.fields[index].name == "timestamp" {
+                Some(Some(slot)) => {
+                    let field = &FIELDS[slot];
+                    let fits = self.value(field, slot)?;
+                    if fits && field.name == "timestamp" {
                         let bytes = &self.out[self.pos - 8..self.pos];
                         *time = bytes.try_into().ok().map(f64::from_le_bytes);
                     }
@@ -756,7 +831,9 @@ fn reason_of(stop: Stop, at: usize) -> String {
     match stop {
         Stop::Syntax(fault) => at_byte(fault, at),
         Stop::TooDeep => format!("nested too deep at byte {at}"),
-        Stop::NoRoom | Stop::Duplicate | Stop::IsBatch => "could not be read".to_owned(),
+        Stop::NoRoom | Stop::Duplicate | Stop::IsBatch | Stop::Refused => {
+            "could not be read".to_owned()
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The schema's rules, on each value as it is converted, and what the service wants to know of some.
 
 use super::machine::{FindingAt, Machine};
-use super::scan::load8;
-use super::tables::{Field, RULES};
+use super::scan::{Chunk, graphic_bits, load16};
+use super::tables::{FORMAT_GRAPHIC, Field, RULES};
 use std::ops::Range;
 
 /// A severity that is only counted.
@@ -30,29 +30,32 @@ impl Machine<'_> {
     }
 
     /// Checks a text, which stands at `range` of the output, against its field's rule.
-    #[inline(always)]
-    pub(super) fn check_text(
-        &mut self,
-        field: &'static Field,
-        range: Range<usize>,
-        at: usize,
-        slot: usize,
-    ) {
+    #[inline(never)]
+    pub(super) fn check_text(&mut self, field: &'static Field, range: Range<usize>, at: usize) {
         let rule = &RULES[usize::from(field.rule)];
         if rule.is_length && range.len() <= rule.max_bytes as usize && field.role == 0 {
             return;
         }
-        let short = short_text(self.out, &range);
-        if short != 0 && short == self.memory.passed[slot] {
-            return;
-        }
+        self.check_text_whole(field, range, at);
+    }
+
+    /// The same for a short text that is not the one that passed last; `text` is what is remembered
+    /// when this one does.
+    #[inline(never)]
+    pub(super) fn check_short_text(
+        &mut self,
+        field: &'static Field,
+        slot: usize,
+        text: Chunk,
+        at: usize,
+        range: Range<usize>,
+    ) {
         if self.check_text_whole(field, range, at) {
-            self.memory.passed[slot] = short;
+            self.memory.seat(slot).passed = text;
         }
     }
 
-    /// The same without looking at what passed last; true when the text passes and only that counts.
-    #[inline(never)]
+    /// True when the text passes and says nothing of the event.
     fn check_text_whole(&mut self, field: &'static Field, range: Range<usize>, at: usize) -> bool {
         let rule = &RULES[usize::from(field.rule)];
         let text = &self.out[range.clone()];
@@ -76,14 +79,8 @@ impl Machine<'_> {
 
     /// Remembers where the texts are that identify event, game and producer.
     fn note_role(&mut self, role: u8, range: Range<usize>) {
-        if self.nested > 0 {
-            return;
-        }
-        match role {
-            1 => self.facts.event_id = range,
-            2 => self.facts.game_id = range,
-            3 => self.facts.producer = range,
-            _ => self.facts.own_game_id = range,
+        if self.nested == 0 {
+            self.facts.note(role, range);
         }
     }
 
@@ -97,18 +94,6 @@ impl Machine<'_> {
     }
 }
 
-/// A text of up to seven bytes as one word; 0 for any other.
-#[inline(always)]
-fn short_text(out: &[u8], range: &Range<usize>) -> u64 {
-    let len = range.len();
-    if len > 7 {
-        return 0;
-    }
-    let word = load8(out, range.start);
-    // The length stands in the last byte, so that no two texts share a word.
-    word & ((1 << (8 * len)) - 1) | (len as u64 + 1) << 56
-}
-
 #[inline]
 fn is_one_of(text: &[u8], allowed: &[&str]) -> bool {
     allowed.iter().any(|word| {
@@ -120,7 +105,7 @@ fn is_one_of(text: &[u8], allowed: &[&str]) -> bool {
 /// `format` as in the schema's `Format`.
 fn has_format(text: &[u8], format: u8) -> bool {
     match format {
-        1 => !text.is_empty() && is_graphic(text),
+        FORMAT_GRAPHIC => !text.is_empty() && is_graphic(text),
         2 => {
             text.first().is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
                 && text.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
@@ -131,20 +116,15 @@ fn has_format(text: &[u8], format: u8) -> bool {
     }
 }
 
-/// Whether all bytes are ASCII from `!` to `~`; eight at a time, the last eight again.
+/// Whether all bytes are ASCII from `!` to `~`; sixteen at a time, the last sixteen again.
 fn is_graphic(text: &[u8]) -> bool {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    if text.len() < 8 {
+    if text.len() < 16 {
         return text.iter().all(u8::is_ascii_graphic);
     }
-    // With the high bit clear, adding cannot carry over: bit 7 of the first sum says `!` or more,
-    // of the second that it was DEL.
-    let others = |at: usize| {
-        let word = load8(text, at);
-        let low = word & (EACH * 0x7F);
-        (word | !(low + EACH * 0x5F) | (low + EACH)) & (EACH * 0x80)
-    };
-    (0..text.len() / 8).fold(others(text.len() - 8), |all, index| all | others(index * 8)) == 0
+    let last = text.len() - 16;
+    (0..text.len() / 16).fold(graphic_bits(load16(text, last)), |all, index| {
+        all & graphic_bits(load16(text, index * 16))
+    }) == 0xFFFF
 }
 
 fn is_hex(byte: u8) -> bool {

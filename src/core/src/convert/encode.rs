@@ -29,6 +29,11 @@ pub(super) struct Open {
 }
 
 impl Open {
+    /// One whose length bytes start here.
+    pub(super) fn at(at: usize, reserved: usize) -> Self {
+        Self { at, reserved }
+    }
+
     /// Where the message's own bytes start.
     pub(super) fn body(self) -> usize {
         self.at + self.reserved
@@ -63,7 +68,13 @@ impl Machine<'_> {
         Ok(())
     }
 
-    pub(super) fn put_varint(&mut self, tag: Tag, mut value: u64) -> Outcome<()> {
+    #[inline(always)]
+    pub(super) fn put_varint(&mut self, tag: Tag, value: u64) -> Outcome<()> {
+        if value < 0x80 { self.put_small(tag, value as u8) } else { self.put_long(tag, value) }
+    }
+
+    #[inline(never)]
+    fn put_long(&mut self, tag: Tag, mut value: u64) -> Outcome<()> {
         self.put_tag(tag)?;
         let room = self.room16()?;
         let mut len = 0;
@@ -77,12 +88,17 @@ impl Machine<'_> {
         Ok(())
     }
 
-    #[inline(always)]
     pub(super) fn put_bool(&mut self, tag: Tag, value: bool) -> Outcome<()> {
+        self.put_small(tag, u8::from(value))
+    }
+
+    /// A varint below 128.
+    #[inline(always)]
+    pub(super) fn put_small(&mut self, tag: Tag, value: u8) -> Outcome<()> {
         let room = self.room16()?;
         room[..4].copy_from_slice(&tag.0.to_le_bytes());
         let len = usize::from(tag.1 & 7);
-        room[len] = u8::from(value);
+        room[len] = value;
         self.pos += len + 1;
         Ok(())
     }
@@ -130,9 +146,17 @@ impl Machine<'_> {
             self.out[open.at] = len as u8;
             return Ok(1);
         }
+        if open.reserved == 2
+            && (0x80..0x4000).contains(&len)
+            && let Some(place) = self.out.get_mut(open.at..open.at + 2)
+        {
+            place.copy_from_slice(&[len as u8 | 0x80, (len >> 7) as u8]);
+            return Ok(2);
+        }
         self.close_long(open, len)
     }
 
+    #[inline(never)]
     fn close_long(&mut self, open: Open, len: usize) -> Outcome<usize> {
         let needed = varint_len(len);
         if needed != open.reserved {
@@ -157,11 +181,12 @@ impl Machine<'_> {
     #[cold]
     pub(super) fn moved(&mut self, from: usize, by: isize) {
         let facts = &mut self.facts;
-        for range in
+        for span in
             [&mut facts.event_id, &mut facts.game_id, &mut facts.own_game_id, &mut facts.producer]
         {
-            if range.end > 0 && range.start >= from {
-                *range = range.start.wrapping_add_signed(by)..range.end.wrapping_add_signed(by);
+            if span.end > 0 && span.start >= from {
+                span.start = span.start.wrapping_add_signed(by);
+                span.end = span.end.wrapping_add_signed(by);
             }
         }
     }

@@ -1,12 +1,14 @@
 //! The envelope: type, time and payload, in any order and in three dialects.
 
 use super::encode::Open;
-use super::machine::{Envelope, Machine, Payload};
+use super::machine::{Envelope, Machine, Payload, Span};
 use super::paths::Paths;
 use super::scan::Place;
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::{Key, raw_bytes};
-use super::tables::{EVENT, Field, KINDS, Kind, TABLES, TypeName, find_type, kind_of};
+use super::tables::{
+    EVENT, FIELDS, Field, KIND_UNKNOWN, KINDS, Kind, Meaning, TABLES, TypeName, find_type, words_of,
+};
 use super::time_text::parse_iso8601;
 use super::{CLOCK_MONOTONIC_MS, CLOCK_UNIX_MS, CLOCK_UNIX_SECONDS, Dialect};
 use std::ops::Range;
@@ -16,6 +18,10 @@ pub(super) const TYPE_UNKNOWN: u16 = 1;
 pub(super) const TYPE_CONNECTION_TEST: u16 = 24;
 pub(super) const TYPE_UNREADABLE: u16 = 65;
 pub(super) const TYPE_TRUNCATED: u16 = 66;
+
+/// `Field::sub` of the payload's keys.
+const SUB_DATA: u16 = 1;
+const SUB_GAME_STATE: u16 = 2;
 
 /// Fields of `Event` that the converter writes without a JSON key of their own.
 const TAG_TYPE: (u32, u8) = (0x18, 1);
@@ -37,17 +43,14 @@ const SURELY_UNIX_MS: f64 = 1e12;
 /// Findings listed in one event; further ones only set its flag.
 pub(super) const FINDINGS_LISTED_MAX: usize = 32;
 
-/// What the text between the quotes of a type names.
-#[inline]
-fn type_name(text: &[u8]) -> Option<&'static TypeName> {
-    // No name has a backslash in it.
-    find_type(text).or_else(|| {
-        let mut bytes = Vec::new();
-        if text.contains(&b'\\') {
-            raw_bytes(text, &mut bytes);
-        }
-        find_type(&bytes)
-    })
+/// What a type names whose text has escapes in it, as no name has.
+#[cold]
+fn escaped_type(text: &[u8]) -> Option<&'static TypeName> {
+    let mut bytes = Vec::new();
+    raw_bytes(text, &mut bytes);
+    let end = bytes.len();
+    bytes.push(b'"');
+    find_type(&words_of(&bytes, 0, end)?)
 }
 
 impl Machine<'_> {
@@ -56,7 +59,9 @@ impl Machine<'_> {
         if self.byte() != b'{' {
             return self.fault(Fault::Object);
         }
-        self.envelope = Envelope::default();
+        if self.nested > 0 {
+            self.envelope = Envelope::default();
+        }
         self.object(&TABLES[EVENT])?;
         self.envelope.keys = self.fitted;
         self.finish_event()
@@ -66,36 +71,26 @@ impl Machine<'_> {
     pub(super) fn envelope_value(&mut self, field: &'static Field, slot: usize) -> Outcome<bool> {
         match field.kind {
             Kind::Type => {
-                if self.byte() != b'"' {
-                    return Ok(false);
-                }
-                self.at += 1;
-                let start = self.at;
-                let end = self.skip_string(Place::Member)?;
-                self.envelope.type_text = Some(start..end);
-                self.envelope.type_name = type_name(&self.input[start..end]);
-                self.envelope.is_script |= field.name != "type";
+                let Some(text) = self.envelope_text()? else { return Ok(false) };
+                let known = words_of(self.input, text.start, text.end);
+                self.envelope.type_name = known.and_then(|words| find_type(&words)).or_else(|| {
+                    let text = &self.input[text.start..text.end];
+                    if text.contains(&b'\\') { escaped_type(text) } else { None }
+                });
+                self.envelope.type_text = text;
+                self.envelope.is_script |= field.sub != 0;
                 Ok(true)
             }
             Kind::Subtype => {
-                if self.byte() != b'"' {
-                    return Ok(false);
-                }
-                self.at += 1;
-                let start = self.at;
-                let end = self.skip_string(Place::Member)?;
-                self.envelope.subtype = Some(start..end);
+                let Some(text) = self.envelope_text()? else { return Ok(false) };
+                self.envelope.subtype = text;
                 Ok(true)
             }
             Kind::Timestamp => self.timestamp(),
-            Kind::Payload => {
-                self.envelope.is_script |= field.name == "game_state";
-                self.envelope.is_data |= field.name == "data";
-                self.payload(slot)
-            }
+            Kind::Payload => self.payload(field, slot),
             Kind::Events => {
                 // A batch has no type of its own; an event may have a field of any name.
-                if self.envelope.type_text.is_none()
+                if self.envelope.type_text.end == 0
                     && self.nested == 0
                     && matches!(self.byte(), b'[' | b'{')
                 {
@@ -110,7 +105,7 @@ impl Machine<'_> {
     fn timestamp(&mut self) -> Outcome<bool> {
         if self.at_number() {
             let value = self.number()?;
-            self.envelope.time = Some(value);
+            self.envelope.note_time(value);
             return Ok(true);
         }
         if self.byte() != b'"' {
@@ -120,7 +115,7 @@ impl Machine<'_> {
         let start = self.at;
         let end = self.skip_string(Place::Member)?;
         let Some(time) = parse_iso8601(&self.input[start..end]) else { return Ok(false) };
-        self.envelope.time = Some(time.unix_ms);
+        self.envelope.note_time(time.unix_ms);
         self.envelope.is_iso = true;
         self.envelope.is_script = true;
         // A text that says more than the number does is carried too.
@@ -128,123 +123,158 @@ impl Machine<'_> {
         Ok(true)
     }
 
-    /// The index into `KINDS` for what is known of type and subtype.
-    fn kind(&mut self) -> Option<usize> {
-        let input = self.input;
-        let known = self.envelope.type_name?;
-        if !known.subtypes.is_empty()
-            && let Some(subtype) = self.envelope.subtype.clone()
-        {
-            let subtype = &input[subtype];
-            if let Some(found) = known.subtypes.iter().find(|(name, _)| name.as_bytes() == subtype)
-            {
-                return Some(found.1);
-            }
+    /// A string of the envelope that is looked at when all of it was read; where it stands.
+    #[inline(always)]
+    fn envelope_text(&mut self) -> Outcome<Option<Span>> {
+        if self.byte() != b'"' {
+            return Ok(None);
         }
-        Some(known.kind)
+        self.at += 1;
+        let start = self.at;
+        let end = self.skip_string(Place::Member)?;
+        Ok(Some(Span { start, end }))
     }
 
-    fn payload(&mut self, slot: usize) -> Outcome<bool> {
-        let field = slot - TABLES[EVENT].base - 1;
+    /// What type and subtype, as far as they are known, say.
+    #[inline(always)]
+    fn meaning(&self) -> Option<Meaning> {
+        let known = self.envelope.type_name?;
+        Some(match self.envelope.subtype.get() {
+            None => known.meaning,
+            Some(text) => match words_of(self.input, text.start, text.end) {
+                Some(words) => known.with(&words),
+                None => known.meaning,
+            },
+        })
+    }
+
+    /// The payload; false when what is known of its type has no field for it.
+    #[inline(never)]
+    pub(super) fn payload(&mut self, field: &Field, slot: usize) -> Outcome<bool> {
+        self.envelope.is_script |= field.sub == SUB_GAME_STATE;
+        self.envelope.is_data |= field.sub == SUB_DATA;
         let value_at = self.at;
-        let raw = self.raw.len();
-        let findings = self.findings.len();
-        let start = self.pos;
+        let raw = self.raw.len() as u32;
+        let findings = self.findings.len() as u32;
+        let out_start = self.pos;
         let is_object = self.byte() == b'{';
-        let kind = match self.envelope.type_text {
-            Some(_) => self.kind(),
-            // Its type comes later: taken to be what the last such one was, and read again if not.
-            None => Some(self.memory.guess),
+        let has_type = self.envelope.type_text.end != 0;
+        let kind = if has_type {
+            self.meaning().map(Meaning::kind)
+        } else {
+            // Its type comes later: taken to be what followed the last one, and read again if not.
+            Some(usize::from(self.memory.next_kind[usize::from(self.memory.last_kind)]))
         };
         let readable = is_object.then_some(kind).flatten().filter(|kind| KINDS[*kind].tag.1 != 0);
         match readable {
             Some(kind) => {
                 self.message(KINDS[kind].tag, KINDS[kind].table, slot)?;
             }
-            None if self.envelope.type_text.is_some() => return Ok(false),
+            None if has_type => return Ok(false),
             None => {
                 self.place = Place::Member;
                 self.skip_value()?;
                 self.inexact = false;
             }
         }
-        self.envelope.payload = Some(Payload {
+        self.envelope.payload = Payload {
             value_at,
-            out: start..self.pos,
-            kind: readable,
-            field,
-            raw: raw..self.raw.len(),
-            findings: findings..self.findings.len(),
-        });
+            out: Span { start: out_start, end: self.pos },
+            kind: readable.map_or(0, |kind| kind as u32 + 1),
+            slot: slot as u32,
+            raw: (raw, self.raw.len() as u32),
+            findings: (findings, self.findings.len() as u32),
+        };
         Ok(true)
     }
 
     /// Writes what is only known when the whole envelope was read.
+    #[inline(always)]
     fn finish_event(&mut self) -> Outcome<()> {
-        let kind = self.kind();
+        let meaning = self.meaning();
+        let kind = meaning.map(Meaning::kind);
         self.settle_payload(kind)?;
-        let input = self.input;
         let number = kind.map_or(TYPE_UNKNOWN, |kind| KINDS[kind].number);
         self.put_varint(TAG_TYPE, u64::from(number))?;
-        if let Some(text) = self.envelope.type_text.clone()
-            && kind.is_none_or(|kind| KINDS[kind].name.as_bytes() != &input[text.clone()])
-        {
-            self.decoded_text(TAG_TYPE_NAME, text)?;
-        }
-        if let Some(text) = self.envelope.subtype.clone()
-            && kind.is_none_or(|kind| KINDS[kind].subtype.as_bytes() != &input[text.clone()])
-        {
-            self.decoded_text(TAG_SUBTYPE, text)?;
+        let is_told = meaning.is_some_and(|meaning| meaning.is_own_name);
+        if !is_told || self.envelope.subtype.end != 0 {
+            self.put_names(meaning)?;
         }
         let dialect = self.dialect(number);
-        let clock = match self.envelope.time {
-            None => 0,
-            Some(time) => {
-                let clock = self.clock(dialect, number, time);
-                self.put_fixed(TAG_TIME, time.to_bits())?;
-                self.put_varint(TAG_CLOCK, u64::from(clock))?;
-                clock
-            }
-        };
+        let mut clock = 0;
+        if self.envelope.has_time {
+            clock = self.clock(dialect, number, self.envelope.time);
+            self.put_fixed(TAG_TIME, self.envelope.time.to_bits())?;
+            self.put_small(TAG_CLOCK, clock)?;
+        }
         if self.nested == 0 {
-            let unknown = kind_of(TYPE_UNKNOWN);
             let facts = &mut self.facts;
-            facts.kind = kind.unwrap_or(unknown);
+            let index = kind.unwrap_or(KIND_UNKNOWN);
+            facts.kind = index as u16;
+            self.memory.next_kind[usize::from(self.memory.last_kind)] = index as u8;
+            self.memory.last_kind = index as u8;
             facts.is_unknown = kind.is_none();
             facts.dialect = dialect as u8;
             facts.clock = clock;
             facts.time = self.envelope.time;
+            facts.has_time = self.envelope.has_time;
             if facts.priority == 0 {
-                facts.priority = KINDS[facts.kind].priority;
+                facts.priority = KINDS[index].priority;
             }
         }
         Ok(())
     }
 
+    /// Writes type and subtype as they were sent, where the type's number does not say them.
+    #[inline(never)]
+    fn put_names(&mut self, meaning: Option<Meaning>) -> Outcome<()> {
+        let kind = meaning.map(|meaning| &KINDS[meaning.kind()]);
+        if !meaning.is_some_and(|meaning| meaning.is_own_name)
+            && let Some(text) = self.envelope.type_text.get()
+            && kind.is_none_or(|kind| kind.name.as_bytes() != &self.input[text.clone()])
+        {
+            self.decoded_text(TAG_TYPE_NAME, text)?;
+        }
+        if !meaning.is_some_and(|meaning| meaning.is_own_subtype)
+            && let Some(text) = self.envelope.subtype.get()
+            && kind.is_none_or(|kind| kind.subtype.as_bytes() != &self.input[text.clone()])
+        {
+            self.decoded_text(TAG_SUBTYPE, text)?;
+        }
+        Ok(())
+    }
+
     /// Sees to it that the payload was read by its own type's table.
+    #[inline(always)]
     fn settle_payload(&mut self, kind: Option<usize>) -> Outcome<()> {
-        let Some(payload) = self.envelope.payload.clone() else { return Ok(()) };
-        let wanted = kind.filter(|kind| KINDS[*kind].tag.1 != 0);
-        let is_object = self.byte_at(payload.value_at) == b'{';
-        let same = match (payload.kind, wanted) {
-            (Some(read), Some(wanted)) => KINDS[read].tag == KINDS[wanted].tag,
-            _ => false,
-        };
-        if same {
+        let payload = &self.envelope.payload;
+        if payload.value_at == 0 {
             return Ok(());
         }
-        if let Some(kind) = wanted {
-            self.memory.guess = kind;
+        let read = payload.kind as usize;
+        // The usual case first: it was read as what it is.
+        if kind.is_some_and(|kind| kind + 1 == read) {
+            return Ok(());
         }
+        let wanted = kind.filter(|kind| KINDS[*kind].tag.1 != 0);
+        match wanted {
+            Some(wanted) if read != 0 && KINDS[read - 1].tag == KINDS[wanted].tag => Ok(()),
+            _ => self.read_payload_again(wanted),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn read_payload_again(&mut self, wanted: Option<usize>) -> Outcome<()> {
+        let payload = self.envelope.payload;
         self.take_back(&payload);
         let end = self.at;
         self.at = payload.value_at;
         match wanted {
-            Some(kind) if is_object => {
-                let slot = TABLES[EVENT].base + 1 + payload.field;
-                self.message(KINDS[kind].tag, KINDS[kind].table, slot)?;
+            Some(kind) if self.byte() == b'{' => {
+                self.message(KINDS[kind].tag, KINDS[kind].table, payload.slot as usize)?;
             }
-            _ => self.carry(&Key::Static(TABLES[EVENT].fields[payload.field].name))?,
+            _ => self.carry(&Key::Static(FIELDS[payload.slot as usize].name))?,
         }
         self.at = end;
         Ok(())
@@ -252,17 +282,17 @@ impl Machine<'_> {
 
     /// Removes a payload that was read by the wrong table, and what was noted about it.
     fn take_back(&mut self, payload: &Payload) {
-        let len = payload.out.len();
+        let len = payload.out.end - payload.out.start;
         self.out.copy_within(payload.out.end..self.pos, payload.out.start);
         self.pos -= len;
         if self.facts.own_game_id.start >= payload.out.start
             && self.facts.own_game_id.end <= payload.out.end
         {
-            self.facts.own_game_id = 0..0;
+            self.facts.own_game_id = Span::default();
         }
         self.moved(payload.out.end, -(len as isize));
-        self.raw.drain(payload.raw.clone());
-        self.findings.drain(payload.findings.clone());
+        self.raw.drain(payload.raw.0 as usize..payload.raw.1 as usize);
+        self.findings.drain(payload.findings.0 as usize..payload.findings.1 as usize);
     }
 
     /// Text of the input between two quotes, escapes undone.
@@ -276,7 +306,10 @@ impl Machine<'_> {
 
     fn dialect(&self, number: u16) -> Dialect {
         let envelope = &self.envelope;
-        let first = envelope.type_text.as_ref().map_or(0, |text| self.byte_at(text.start));
+        let first = match envelope.type_text.get() {
+            Some(text) => self.byte_at(text.start),
+            None => 0,
+        };
         if envelope.is_script {
             Dialect::Script
         } else if number == TYPE_CONNECTION_TEST {

@@ -3,17 +3,17 @@
 use super::encode::Open;
 use super::machine::{Envelope, Facts, Machine};
 use super::scan::Place;
-use super::stop::Outcome;
+use super::stop::{Outcome, Stop};
 use super::tables::KINDS;
 use super::{Context, Converted, Converter};
 use crate::log::{IndexEntry, flags};
 
-const TAG_ELEMENT: (u32, u8) = (0x0A, 1);
-const TAG_EPOCH: (u32, u8) = (0x09, 1);
-const TAG_SEQUENCE: (u32, u8) = (0x10, 1);
-const TAG_RECEIVED: (u32, u8) = (0x39, 1);
-const TAG_SESSION: (u32, u8) = (0x41, 1);
-const TAG_GAME_KEY: (u32, u8) = (0x49, 1);
+const TAG_ELEMENT: u8 = 0x0A;
+const TAG_EPOCH: u8 = 0x09;
+const TAG_SEQUENCE: u8 = 0x10;
+const TAG_RECEIVED: u8 = 0x39;
+const TAG_SESSION: u8 = 0x41;
+const TAG_GAME_KEY: u8 = 0x49;
 
 /// How an event is read.
 #[derive(Clone, Copy, Debug, Default)]
@@ -44,6 +44,10 @@ impl Converter {
         self.raw.clear();
         self.findings.clear();
         self.memory.keys.clear();
+        self.memory.ending.forget();
+        if !self.memory.ahead.is_empty() {
+            self.memory.ahead.clear();
+        }
         Machine {
             input,
             at,
@@ -65,7 +69,6 @@ impl Converter {
             raw: &mut self.raw,
             findings: &mut self.findings,
             noted: 0,
-            ahead: Vec::new(),
         }
     }
 }
@@ -74,32 +77,67 @@ impl Machine<'_> {
     /// Starts an element: tag, room for its length, and the event's identity.
     #[inline(always)]
     pub(super) fn open_element(&mut self, context: &Context<'_>) -> Outcome<Element> {
-        let reserved = usize::from(self.memory.element);
-        let open = self.open(TAG_ELEMENT, reserved)?;
-        self.put_fixed(TAG_EPOCH, context.log_epoch)?;
-        self.put_varint(TAG_SEQUENCE, context.sequence)?;
-        self.put_fixed(TAG_RECEIVED, context.receive_time_unix_ns)?;
-        self.put_fixed(TAG_SESSION, context.session)?;
-        let session = self.pos - 8 - open.body();
-        self.put_fixed(TAG_GAME_KEY, context.game_key)?;
-        let game_key = self.pos - 8 - open.body();
-        Ok(Element { open, session, game_key })
+        // What is known in front is as long as this at most, so its room is looked at once.
+        const ROOM: usize = 64;
+        let reserved = self.memory.element.min(5);
+        let Some(room) =
+            self.out.get_mut(self.pos..).and_then(|rest| rest.first_chunk_mut::<ROOM>())
+        else {
+            return Err(Stop::NoRoom);
+        };
+        room[0] = TAG_ELEMENT;
+        let open = Open::at(self.pos + 1, reserved);
+        let mut at = 1 + reserved;
+        put_fixed(room, &mut at, TAG_EPOCH, context.log_epoch);
+        room[at] = TAG_SEQUENCE;
+        at += 1;
+        let mut sequence = context.sequence;
+        while sequence >= 0x80 {
+            room[at % ROOM] = sequence as u8 | 0x80;
+            sequence >>= 7;
+            at += 1;
+        }
+        room[at % ROOM] = sequence as u8;
+        at += 1;
+        put_fixed(room, &mut at, TAG_RECEIVED, context.receive_time_unix_ns);
+        put_fixed(room, &mut at, TAG_SESSION, context.session);
+        put_fixed(room, &mut at, TAG_GAME_KEY, context.game_key);
+        self.pos += at;
+        let event = 1 + reserved;
+        Ok(Element { open, session: at - event - 17, game_key: at - event - 8 })
     }
 
     /// Ends the element and tells what it holds.
     #[inline(always)]
     pub(super) fn close_element(
         &mut self,
-        element: Element,
+        element: &Element,
         context: &Context<'_>,
         extra_flags: u16,
     ) -> Outcome<Converted> {
+        let event_offset = self.close_open_element(element)?;
+        Ok(self.converted(element, event_offset, context, extra_flags))
+    }
+
+    /// Ends the element; tells where its event starts.
+    #[inline(always)]
+    pub(super) fn close_open_element(&mut self, element: &Element) -> Outcome<usize> {
         let event_len = self.pos - element.open.body();
-        let took = self.close(element.open)?;
-        self.memory.element = took as u8;
-        let event_offset = self.pos - event_len;
+        self.memory.element = self.close(element.open)?;
+        Ok(self.pos - event_len)
+    }
+
+    /// What the element holds.
+    #[inline(always)]
+    pub(super) fn converted(
+        &self,
+        element: &Element,
+        event_offset: usize,
+        context: &Context<'_>,
+        extra_flags: u16,
+    ) -> Converted {
         let facts = &self.facts;
-        let kind = &KINDS[facts.kind];
+        let kind = &KINDS[usize::from(facts.kind)];
         let mut bits = extra_flags;
         if facts.is_unknown {
             bits |= flags::UNKNOWN_TYPE;
@@ -113,14 +151,14 @@ impl Machine<'_> {
         if self.salvage {
             bits |= flags::SALVAGED;
         }
-        let game_id = if facts.game_id.is_empty() { &facts.own_game_id } else { &facts.game_id };
-        Ok(Converted {
+        let game_id = if facts.game_id.is_empty() { facts.own_game_id } else { facts.game_id };
+        Converted {
             element_len: self.pos,
             event_offset,
             entry: IndexEntry {
                 sequence: context.sequence,
                 offset: 0,
-                length: event_len as u32,
+                length: (self.pos - event_offset) as u32,
                 event_type: kind.number,
                 flags: bits,
                 priority: facts.priority,
@@ -129,19 +167,29 @@ impl Machine<'_> {
                 game_key: context.game_key,
                 session: context.session,
                 id_hash: 0,
-                producer_time: facts.time.unwrap_or(f64::NAN),
+                producer_time: if facts.has_time { facts.time } else { f64::NAN },
                 receive_time_unix_ns: context.receive_time_unix_ns,
             },
-            event_id: facts.event_id.clone(),
-            game_id: game_id.clone(),
-            producer: facts.producer.clone(),
-            producer_sequence: facts.producer_sequence,
+            event_id: facts.event_id.range(),
+            game_id: game_id.range(),
+            producer: facts.producer.range(),
+            producer_sequence: facts.has_producer_sequence.then_some(facts.producer_sequence),
             producer_clock: facts.clock,
             is_connection_test: kind.number == super::event::TYPE_CONNECTION_TEST,
             findings: self.findings.len() as u32,
             notes: self.noted,
             session_at: event_offset + element.session,
             game_key_at: event_offset + element.game_key,
-        })
+        }
     }
+}
+
+/// A one-byte tag and eight bytes, at a place that the caller knows to be inside.
+#[inline(always)]
+fn put_fixed(room: &mut [u8; 64], at: &mut usize, tag: u8, value: u64) {
+    if let Some(place) = room.get_mut(*at..*at + 9) {
+        place[0] = tag;
+        place[1..].copy_from_slice(&value.to_le_bytes());
+    }
+    *at += 9;
 }

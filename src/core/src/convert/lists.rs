@@ -29,8 +29,11 @@ impl Machine<'_> {
         let at = self.at;
         let marks = self.marks();
         self.depth += 1;
-        let fits =
-            if open == b'[' { self.bracketed(field, slot)? } else { self.numbered(field, slot)? };
+        let fits = match (open, field.kind) {
+            (b'[', Kind::MessageList) => self.messages(field, slot)?,
+            (b'[', _) => self.bracketed(field, slot)?,
+            _ => self.numbered(field, slot)?,
+        };
         self.depth -= 1;
         let Some(items) = fits else {
             self.forget(marks);
@@ -50,7 +53,37 @@ impl Machine<'_> {
         }
     }
 
-    /// The usual form; gives the number of elements, or nothing when one does not fit.
+    /// A list of messages in the usual form; gives their number, or nothing when an element is none.
+    fn messages(&mut self, field: &'static Field, slot: usize) -> Outcome<Option<u32>> {
+        self.at += 1;
+        self.space();
+        if self.byte() == b']' {
+            self.at += 1;
+            return Ok(Some(0));
+        }
+        let mut items = 0;
+        loop {
+            if self.byte() != b'{' {
+                return Ok(None);
+            }
+            self.message(field.tag(), usize::from(field.sub), slot)?;
+            items += 1;
+            self.space();
+            match self.byte() {
+                b',' => {
+                    self.at += 1;
+                    self.space();
+                }
+                b']' => {
+                    self.at += 1;
+                    return Ok(Some(items));
+                }
+                _ => return self.fault(Fault::CommaOrBracket),
+            }
+        }
+    }
+
+    /// The usual form of the others; gives the number of elements, or nothing when one does not fit.
     fn bracketed(&mut self, field: &'static Field, slot: usize) -> Outcome<Option<u32>> {
         self.at += 1;
         self.space();
@@ -167,7 +200,7 @@ impl Machine<'_> {
                 self.at += 1;
                 let range = self.text(field.tag(), Place::Element, slot)?;
                 if field.rule != 0 {
-                    self.check_text(field, range, at, slot);
+                    self.check_text(field, range, at);
                 }
                 Ok(true)
             }
@@ -210,7 +243,7 @@ impl Machine<'_> {
             return Ok(false);
         }
         self.nested += 1;
-        let outer = std::mem::take(&mut self.envelope);
+        let outer = self.envelope;
         let open = self.open(field.tag(), 2)?;
         self.event()?;
         self.close(open)?;
@@ -265,7 +298,7 @@ impl Machine<'_> {
         loop {
             let key = self.read_key()?;
             twice |= !self.note_key(object, &key);
-            let reserved = usize::from(self.memory.reserve[slot]);
+            let reserved = usize::from(self.memory.seat(slot).reserve);
             let entry = self.open(field.tag(), reserved)?;
             self.put_key(&key)?;
             if !self.map_value(field)? {
@@ -273,7 +306,7 @@ impl Machine<'_> {
             }
             let took = self.close(entry)?;
             if took != reserved {
-                self.memory.reserve[slot] = took as u8;
+                self.memory.seat(slot).reserve = took as u8;
             }
             items += 1;
             self.space();

@@ -1,7 +1,7 @@
 //! Number tokens to doubles, correctly rounded, eight digits at a time.
 
 use super::machine::Machine;
-use super::scan::load8;
+use super::scan::{Near, far8, load8, near8};
 use super::stop::{Fault, Outcome};
 
 /// Powers of ten that a double holds exactly.
@@ -39,9 +39,43 @@ fn spell(values: u64, count: usize) -> u64 {
     low.wrapping_add(high) >> 32
 }
 
+/// A number as it stands in most members: up to seven digits and the member's end, in the first of
+/// these eight bytes. Nothing for any other; its length is never 0.
+#[inline(always)]
+pub(super) fn short_number(word: u64) -> Option<(f64, usize)> {
+    let (count, values) = leading_digits(word);
+    let next = (word >> (8 * (count & 7))) as u8;
+    let is_short = count.wrapping_sub(1) < 7 && (next == b',' || next == b'}');
+    // A leading zero is a number only alone.
+    (is_short && (values as u8 != 0 || count == 1))
+        .then(|| (spell(values, count) as i64 as f64, count))
+}
+
+/// A number of up to fifteen digits, of which up to eight stand before a point and up to seven behind
+/// it, as clocks have them; it starts at `at`, which is at most 31. Nothing for any other.
+#[inline(always)]
+pub(super) fn near_number(near: &Near, at: usize) -> Option<(f64, usize)> {
+    let (whole, values) = leading_digits(near8(near, at));
+    if whole == 0 || values as u8 == 0 {
+        return None;
+    }
+    let mantissa = spell(values, whole);
+    let point = (at & 31) + whole;
+    let (count, values) = leading_digits(far8(near, point + 1));
+    let end = point + 1 + count;
+    let next = near.get(end).copied().unwrap_or(0);
+    if near.get(point) != Some(&b'.') || count == 0 || count == 8 || (next != b',' && next != b'}')
+    {
+        return None;
+    }
+    let mantissa = mantissa * INTEGER_POWERS[count] + spell(values, count);
+    // Both are exact doubles, so one operation rounds once.
+    Some((mantissa as i64 as f64 / POWERS[count], whole + 1 + count))
+}
+
 /// The number at `at` when its digits are so few that a double surely keeps them and it has no
 /// exponent, and where it ends. Nothing for any other, and for what is no number.
-#[inline(always)]
+#[inline(never)]
 pub(super) fn plain_number(input: &[u8], at: usize) -> Option<(f64, usize)> {
     let mut word = load8(input, at);
     let mut start = at;

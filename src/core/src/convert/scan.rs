@@ -15,24 +15,130 @@ pub(super) enum Place {
     Element,
 }
 
+/// Sixteen bytes of text, in one register.
+pub(super) type Chunk = u8x16;
+
 /// The 16 bytes at `at`, zeros behind the end.
 #[inline(always)]
-pub(super) fn load16(input: &[u8], at: usize) -> [u8; 16] {
+pub(super) fn load16(input: &[u8], at: usize) -> Chunk {
     match input.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
-        Some(chunk) => *chunk,
-        None => load16_at_end(input, at),
+        Some(chunk) => Chunk::new(*chunk),
+        None => Chunk::new(load16_at_end(input, at).to_le_bytes()),
     }
 }
 
 #[cold]
 #[inline(never)]
-fn load16_at_end(input: &[u8], at: usize) -> [u8; 16] {
-    let mut chunk = [0; 16];
-    if let Some(rest) = input.get(at..) {
-        let len = rest.len().min(16);
-        chunk[..len].copy_from_slice(&rest[..len]);
+fn load16_at_end(input: &[u8], at: usize) -> u128 {
+    let missing = (at + 16).saturating_sub(input.len());
+    match input.last_chunk::<16>() {
+        // The last bytes of all, moved to the front.
+        Some(last) if missing < 16 => u128::from_le_bytes(*last) >> (8 * missing),
+        Some(_) => 0,
+        None => {
+            let mut chunk = [0; 16];
+            if let Some(rest) = input.get(at..) {
+                chunk[..rest.len()].copy_from_slice(rest);
+            }
+            u128::from_le_bytes(chunk)
+        }
     }
-    chunk
+}
+
+/// Bytes of text that a member of a common kind lies in: key, value, what follows.
+pub(super) type Near = [u8; NEAR];
+const NEAR: usize = 64;
+
+/// The end of a text and zeros behind it, copied when it is first looked at.
+pub(super) struct Ending {
+    bytes: [u8; 2 * NEAR],
+    is_there: bool,
+}
+
+impl Ending {
+    pub(super) fn new() -> Self {
+        Self { bytes: [0; 2 * NEAR], is_there: false }
+    }
+
+    /// Another text is at hand.
+    #[inline(always)]
+    pub(super) fn forget(&mut self) {
+        self.is_there = false;
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn copy(&mut self, input: &[u8]) {
+        self.is_there = true;
+        if let Some(last) = input.last_chunk::<NEAR>() {
+            self.bytes[..NEAR].copy_from_slice(last);
+        } else {
+            self.bytes[NEAR - input.len()..NEAR].copy_from_slice(input);
+        }
+    }
+}
+
+/// The bytes at `at`, zeros behind the end.
+#[inline(always)]
+pub(super) fn near<'a>(input: &'a [u8], at: usize, ending: &'a mut Ending) -> &'a Near {
+    if let Some(near) = input.get(at..).and_then(|rest| rest.first_chunk()) {
+        return near;
+    }
+    if !ending.is_there {
+        ending.copy(input);
+    }
+    // The text ends in the middle.
+    let start = (at + NEAR).saturating_sub(input.len()).min(NEAR);
+    ending.bytes[start..].first_chunk().unwrap_or(&[0; NEAR])
+}
+
+/// Sixteen of these bytes; `at` is at most 31.
+#[inline(always)]
+pub(super) fn near16(near: &Near, at: usize) -> Chunk {
+    let at = at & 31;
+    near[at..at + 16].first_chunk().map_or_else(Chunk::default, |chunk| Chunk::new(*chunk))
+}
+
+/// Eight of these bytes, first lowest; `at` is at most 31.
+#[inline(always)]
+pub(super) fn near8(near: &Near, at: usize) -> u64 {
+    let at = at & 31;
+    near[at..at + 8].first_chunk().map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+/// Sixteen further on; `at` is at most 48.
+#[inline(always)]
+pub(super) fn far16(near: &Near, at: usize) -> Chunk {
+    near.get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .map_or_else(Chunk::default, |chunk| Chunk::new(*chunk))
+}
+
+/// The same further on; `at` is at most 55.
+#[inline(always)]
+pub(super) fn far8(near: &Near, at: usize) -> u64 {
+    near.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |chunk| u64::from_le_bytes(*chunk))
+}
+
+/// The first `len` bytes (up to 16) of a chunk, first lowest, zeros behind them.
+#[inline(always)]
+pub(super) fn masked(chunk: Chunk, len: usize) -> u128 {
+    const MASKS: [u128; 32] = {
+        let mut masks = [u128::MAX; 32];
+        let mut len = 0;
+        while len < 16 {
+            masks[len] = (1 << (8 * len)) - 1;
+            len += 1;
+        }
+        masks
+    };
+    u128::from_le_bytes(chunk.to_array()) & MASKS[len & 31]
+}
+
+/// Bits of the bytes in which two chunks are the same.
+#[inline(always)]
+pub(super) fn equal_bits(one: Chunk, other: Chunk) -> u32 {
+    one.simd_eq(other).to_bitmask()
 }
 
 /// The eight bytes at `at`, first byte lowest, zeros behind the end.
@@ -55,23 +161,36 @@ fn load8_at_end(input: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(chunk)
 }
 
-/// Bits of the bytes that need a look inside a string: quote, backslash, control, not ASCII.
+/// Bits of the quotes, and of what else needs a look inside a string: backslash, control, not ASCII.
 /// One signed comparison finds the last two.
 #[inline(always)]
-pub(super) fn special_bits(chunk: [u8; 16]) -> u32 {
-    let bytes = u8x16::new(chunk);
-    let signed = i8x16::new(chunk.map(|byte| byte as i8));
+pub(super) fn string_bits(chunk: Chunk) -> (u32, u32) {
+    let signed = i8x16::new(chunk.to_array().map(|byte| byte as i8));
     let low = signed.simd_lt(i8x16::splat(0x20));
-    let quote = bytes.simd_eq(u8x16::splat(b'"'));
-    let backslash = bytes.simd_eq(u8x16::splat(b'\\'));
-    (quote | backslash).to_bitmask() | low.to_bitmask()
+    let backslash = chunk.simd_eq(Chunk::splat(b'\\'));
+    (equal_bits(chunk, Chunk::splat(b'"')), low.to_bitmask() | backslash.to_bitmask())
+}
+
+/// Bits of the bytes that need a look inside a string, quotes too.
+#[inline(always)]
+pub(super) fn special_bits(chunk: Chunk) -> u32 {
+    let (quotes, others) = string_bits(chunk);
+    quotes | others
+}
+
+/// Bits of the bytes from `!` to `~`.
+#[inline(always)]
+pub(super) fn graphic_bits(chunk: Chunk) -> u32 {
+    let signed = i8x16::new(chunk.to_array().map(|byte| byte as i8));
+    // As signed numbers, bytes that are not ASCII are less than all of these.
+    let above = i8x16::splat(b' ' as i8).simd_lt(signed).to_bitmask();
+    above & signed.simd_lt(i8x16::splat(0x7F)).to_bitmask()
 }
 
 /// Bits of the quotes and backslashes.
 #[inline(always)]
-pub(super) fn quote_bits(chunk: [u8; 16]) -> u32 {
-    let bytes = u8x16::new(chunk);
-    (bytes.simd_eq(u8x16::splat(b'"')) | bytes.simd_eq(u8x16::splat(b'\\'))).to_bitmask()
+pub(super) fn quote_bits(chunk: Chunk) -> u32 {
+    (chunk.simd_eq(Chunk::splat(b'"')) | chunk.simd_eq(Chunk::splat(b'\\'))).to_bitmask()
 }
 
 #[inline(always)]

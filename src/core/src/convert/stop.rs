@@ -14,6 +14,8 @@ pub(super) enum Stop {
     Duplicate,
     /// What was read as one event is a batch object.
     IsBatch,
+    /// A whole event that breaks a rule which refuses it.
+    Refused,
 }
 
 /// What a parser found wrong with the text.

@@ -2,7 +2,7 @@
 
 use super::encode::KEY;
 use super::machine::{Machine, RawAt};
-use super::scan::{Place, load16, special_bits};
+use super::scan::{Place, load16, string_bits};
 use super::stop::{Fault, Outcome, Stop, syntax};
 use super::tables::Tag;
 use std::ops::Range;
@@ -15,19 +15,19 @@ impl Machine<'_> {
         loop {
             let chunk = load16(self.input, self.at);
             match self.out.get_mut(self.pos..).and_then(|rest| rest.first_chunk_mut::<16>()) {
-                Some(room) => *room = chunk,
+                Some(room) => *room = chunk.to_array(),
                 None => return Err(Stop::NoRoom),
             }
-            let bits = special_bits(chunk);
-            if bits == 0 {
+            let (quotes, others) = string_bits(chunk);
+            if quotes | others == 0 {
                 self.at += 16;
                 self.pos += 16;
                 continue;
             }
-            let len = bits.trailing_zeros() as usize;
+            let len = (quotes | others).trailing_zeros() as usize;
             self.at += len;
             self.pos += len;
-            if chunk[len & 15] == b'"' && !self.salvage {
+            if quotes >> len & 1 == 1 && !self.salvage {
                 self.at += 1;
                 return Ok(());
             }
@@ -55,7 +55,7 @@ impl Machine<'_> {
     #[inline(always)]
     pub(super) fn text(&mut self, tag: Tag, place: Place, slot: usize) -> Outcome<Range<usize>> {
         let input = self.input;
-        let reserved = usize::from(self.memory.reserve[slot]);
+        let reserved = usize::from(self.memory.seat(slot).reserve);
         let mut at = self.at;
         let out = &mut *self.out;
         match out.get_mut(self.pos..).and_then(|rest| rest.first_chunk_mut::<16>()) {
@@ -67,19 +67,19 @@ impl Machine<'_> {
         loop {
             let chunk = load16(input, at);
             match out.get_mut(pos..).and_then(|rest| rest.first_chunk_mut::<16>()) {
-                Some(room) => *room = chunk,
+                Some(room) => *room = chunk.to_array(),
                 None => return Err(Stop::NoRoom),
             }
-            let bits = special_bits(chunk);
-            if bits == 0 {
+            let (quotes, others) = string_bits(chunk);
+            if quotes | others == 0 {
                 at += 16;
                 pos += 16;
                 continue;
             }
-            let len = bits.trailing_zeros() as usize;
+            let len = (quotes | others).trailing_zeros() as usize;
             at += len;
             pos += len;
-            if chunk[len & 15] == b'"' && reserved == 1 && pos - start < 0x80 && !self.salvage {
+            if quotes >> len & 1 == 1 && reserved == 1 && pos - start < 0x80 && !self.salvage {
                 out[start - 1] = (pos - start) as u8;
                 self.at = at + 1;
                 self.pos = pos;
@@ -92,13 +92,13 @@ impl Machine<'_> {
     /// The same for text with a longer length, or one that needs a look.
     #[inline(never)]
     fn text_long(&mut self, tag: Tag, place: Place, slot: usize) -> Outcome<Range<usize>> {
-        let reserved = usize::from(self.memory.reserve[slot]);
+        let reserved = usize::from(self.memory.seat(slot).reserve);
         let open = self.open(tag, reserved)?;
         self.string(place)?;
         let len = self.pos - open.body();
         let took = self.close(open)?;
         if took != reserved {
-            self.memory.reserve[slot] = took as u8;
+            self.memory.seat(slot).reserve = took as u8;
         }
         Ok(self.pos - len..self.pos)
     }

@@ -1,7 +1,7 @@
 //! What the schema says, as static tables that the build script writes from its descriptor.
 
 use super::key_hash;
-use super::scan::load8;
+use super::scan::{Chunk, Near, equal_bits, load16, masked, near16};
 
 /// How a JSON value becomes a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,24 +39,43 @@ pub(super) enum Kind {
     Payload,
     Changes,
     Events,
+    /// No field: the object's end.
+    End,
 }
 
-/// One JSON key of a message.
+/// One JSON key of a message: first what converting a plain member needs, in one cache line.
+#[repr(C, align(64))]
 pub(super) struct Field {
-    pub(super) name: &'static str,
-    /// `"name":`, compared before anything is looked up; 32 bytes as words.
-    pub(super) key: [u64; 4],
-    pub(super) mask: [u64; 4],
-    /// Length of that text; 0 when it is longer.
+    /// `,"name":`, compared with the text before anything is looked up, zeros behind it.
+    key: [Chunk; 2],
+    /// Bits of that text's bytes: in its first sixteen, and in what follows them.
+    low: u16,
+    high: u16,
+    /// Tags of a text and of a number in this field, as bytes, first lowest.
+    text_tag: u32,
+    number_tag: u32,
+    /// All ones when a text is looked at, unless it is the one that passed last; otherwise 0.
+    pub(super) looks_at_text: u32,
+    /// The tag's bytes, first lowest.
+    tag: u32,
+    tag_len: u8,
+    /// Lengths of those tags; 0 when a text, or a number, does not fit.
+    text_tag_len: u8,
+    number_tag_len: u8,
+    /// Length of `,"name":`.
     pub(super) key_len: u8,
     pub(super) kind: Kind,
-    /// The tag's bytes, first lowest.
-    pub(super) tag: u32,
-    pub(super) tag_len: u8,
     /// Place in the set of keys seen; keys of the same field share it.
     pub(super) bit: u8,
     /// 1-based place in `Table::flats` of the message whose keys stand in this object; 0 for none.
     pub(super) flat: u8,
+    /// A longer text passes without a look up to this length; when it has no space or control in it,
+    /// up to the other.
+    pub(super) passes_len: u8,
+    pub(super) passes_graphic_len: u8,
+    /// A number from `least` to `most` passes, if finite.
+    pub(super) least: f64,
+    pub(super) most: f64,
     /// Table, choice or enum that the kind refers to.
     pub(super) sub: u16,
     /// Index into `RULES`, 0 for none.
@@ -66,12 +85,140 @@ pub(super) struct Field {
     pub(super) role: u8,
     /// Bytes that the length is expected to take at first.
     pub(super) reserve: u8,
+    pub(super) name: &'static str,
+}
+
+/// The schema's `Format` of names without spaces.
+pub(super) const FORMAT_GRAPHIC: u8 = 1;
+
+/// What the end of an object has for `Field::flat`: no message has this number, so that one look
+/// tells both.
+pub(super) const FLAT_END: u8 = u8::MAX;
+
+/// A field as the build script prints it.
+pub(super) struct Row {
+    name: &'static str,
+    kind: Kind,
+    tag: Tag,
+    bit: u8,
+    flat: u8,
+    sub: u16,
+    rule: u16,
+    role: u8,
+    reserve: u8,
 }
 
 impl Field {
+    /// What follows the last member of an object.
+    const END: Self = Self {
+        key: [Chunk::new([b'}'; 16]); 2],
+        low: 1,
+        key_len: 1,
+        kind: Kind::End,
+        flat: FLAT_END,
+        ..Self::new(&Row {
+            name: "",
+            kind: Kind::End,
+            tag: (0, 0),
+            bit: 0,
+            flat: 0,
+            sub: 0,
+            rule: 0,
+            role: 0,
+            reserve: 0,
+        })
+    };
+
+    const fn new(row: &Row) -> Self {
+        let name = row.name.as_bytes();
+        let key_len = name.len() + 4;
+        assert!(key_len <= 32, "a key is longer than the text for comparison holds");
+        let mut key = [0; 32];
+        key[0] = b',';
+        key[1] = b'"';
+        let mut index = 0;
+        while index < name.len() {
+            key[2 + index] = name[index];
+            index += 1;
+        }
+        key[key_len - 2] = b'"';
+        key[key_len - 1] = b':';
+        let bits = ((1_u64 << key_len) - 1) as u32;
+        let (text_tag, number_tag) = match row.kind {
+            Kind::Text => (row.tag, (0, 0)),
+            Kind::Double => ((0, 0), row.tag),
+            Kind::Choice => (CHOICES[row.sub as usize].text, CHOICES[row.sub as usize].number),
+            _ => ((0, 0), (0, 0)),
+        };
+        let rule = &RULES[row.rule as usize];
+        // What only has a greatest length has a greater one than the texts of one chunk.
+        let passes = rule.is_length && rule.max_bytes >= 16 && row.role == 0;
+        let is_graphic = rule.format == FORMAT_GRAPHIC && rule.one_of.is_empty() && !rule.has_bound;
+        let longest = if rule.max_bytes < 0x7F { rule.max_bytes as u8 } else { 0x7F };
+        Self {
+            key: halves(key),
+            low: bits as u16,
+            high: (bits >> 16) as u16,
+            text_tag: text_tag.0,
+            number_tag: number_tag.0,
+            looks_at_text: if passes { 0 } else { u32::MAX },
+            tag: row.tag.0,
+            tag_len: row.tag.1,
+            text_tag_len: text_tag.1,
+            number_tag_len: number_tag.1,
+            key_len: key_len as u8,
+            kind: row.kind,
+            bit: row.bit,
+            flat: row.flat,
+            passes_len: if passes { longest } else { 0 },
+            passes_graphic_len: if passes || is_graphic { longest } else { 0 },
+            // Whether a number is whole is looked at where every rule is.
+            least: if rule.integer { f64::NAN } else { rule.min },
+            most: rule.max,
+            sub: row.sub,
+            rule: row.rule,
+            role: row.role,
+            reserve: row.reserve,
+            name: row.name,
+        }
+    }
+
+    #[inline(always)]
     pub(super) fn tag(&self) -> Tag {
         (self.tag, self.tag_len)
     }
+
+    #[inline(always)]
+    pub(super) fn text_tag(&self) -> Tag {
+        (self.text_tag, self.text_tag_len)
+    }
+
+    #[inline(always)]
+    pub(super) fn number_tag(&self) -> Tag {
+        (self.number_tag, self.number_tag_len)
+    }
+
+    /// Whether this field's key, with what stands before it and its colon, are the first of these
+    /// bytes. Bits of `given` are not looked at: the first member has no comma before it.
+    #[inline(always)]
+    pub(super) fn is_at(&self, near: &Near, given: u32) -> bool {
+        let same = equal_bits(near16(near, 0), self.key[0]) | given;
+        !same & u32::from(self.low) == 0
+            && (self.high == 0
+                || !equal_bits(near16(near, 16), self.key[1]) & u32::from(self.high) == 0)
+    }
+}
+
+/// Both halves of a key.
+const fn halves(key: [u8; 32]) -> [Chunk; 2] {
+    let (mut first, mut second) = ([0; 16], [0; 16]);
+    let mut index = 0;
+    while index < 16 {
+        first[index] = key[index];
+        second[index] = key[16 + index];
+        index += 1;
+    }
+    [Chunk::new(first), Chunk::new(second)]
 }
 
 /// A tag's bytes, first lowest, and how many they are.
@@ -81,51 +228,41 @@ pub(super) type Tag = (u32, u8);
 pub(super) struct Table {
     #[allow(dead_code, reason = "read by tests")]
     pub(super) name: &'static str,
-    /// First place in next-key memory: that of the object's start; the fields' follow.
+    /// Its first slot in `FIELDS`: that of the object's start and end; the fields' follow.
     pub(super) base: usize,
+    len: usize,
     multiplier: u64,
     shift: u32,
     buckets: &'static [u8],
     /// Tags of the messages whose keys stand in this object.
     pub(super) flats: &'static [Tag],
-    pub(super) fields: &'static [Field],
 }
 
 impl Table {
-    /// The field with this key.
-    #[inline(always)]
+    /// Its fields, in the order of their slots.
+    pub(super) fn fields(&self) -> &'static [Field] {
+        &FIELDS[self.base + 1..self.base + 1 + self.len]
+    }
+
+    /// The slot of the field with this key.
     pub(super) fn find(&self, key: &[u8]) -> Option<usize> {
-        let index = self.buckets[bucket(key, self.multiplier, self.shift) % self.buckets.len()];
-        let field = self.fields.get(index as usize)?;
-        (field.name.as_bytes() == key).then_some(index as usize)
+        let slot = self.expect(masked(load16(key, 0), key.len().min(16)));
+        if FIELDS[slot].name.as_bytes() == key {
+            return Some(slot).filter(|slot| *slot != self.base);
+        }
+        // Of keys that begin alike only one is where it is expected.
+        let others = if key.len() > 16 { self.fields() } else { &[] };
+        let index = others.iter().position(|field| field.name.as_bytes() == key)?;
+        Some(self.base + 1 + index)
     }
-}
 
-impl Table {
-    /// The index that a key of this table has whose first eight bytes (and what follows a shorter
-    /// key), length and, when it is that long, last eight bytes are these. For any other key it is
-    /// some index or none.
+    /// The slot that a key has whose first sixteen bytes (zeros behind a shorter one) are these. For
+    /// any other key it is some slot.
     #[inline(always)]
-    pub(super) fn expect(&self, first: u64, len: usize, last: impl FnOnce() -> u64) -> usize {
-        let folded = if len >= 8 {
-            key_hash::fold(first, last(), len)
-        } else {
-            let word = first & ((1 << (8 * len)) - 1);
-            key_hash::fold(word, word, len)
-        };
-        let bucket = key_hash::bucket(folded, self.multiplier, self.shift);
-        usize::from(self.buckets.get(bucket).copied().unwrap_or(u8::MAX))
+    pub(super) fn expect(&self, start: u128) -> usize {
+        let bucket = key_hash::bucket(start, self.multiplier, self.shift);
+        self.base + usize::from(self.buckets.get(bucket).copied().unwrap_or(0))
     }
-}
-
-#[inline(always)]
-fn bucket(key: &[u8], multiplier: u64, shift: u32) -> usize {
-    let folded = if key.len() >= 8 {
-        key_hash::fold(load8(key, 0), load8(key, key.len() - 8), key.len())
-    } else {
-        key_hash::words(key)
-    };
-    key_hash::bucket(folded, multiplier, shift)
 }
 
 /// The members of a oneof that share one JSON key; a length of 0 means there is none.
@@ -165,7 +302,7 @@ impl Rule {
         format: 0,
         max_bytes: u32::MAX,
         max_items: u32::MAX,
-        is_length: false,
+        is_length: true,
         severity: 0,
     };
 }
@@ -195,10 +332,86 @@ pub(super) struct EventKind {
 
 /// A name under which an event type is sent.
 pub(super) struct TypeName {
-    pub(super) name: &'static str,
-    /// Index into `KINDS` when no subtype decides.
-    pub(super) kind: usize,
-    pub(super) subtypes: &'static [(&'static str, usize)],
+    words: Words,
+    /// What it means when no subtype decides.
+    pub(super) meaning: Meaning,
+    subtypes: &'static [Subtype],
+}
+
+/// A subtype of a type name.
+pub(super) struct Subtype {
+    words: Words,
+    meaning: Meaning,
+}
+
+/// What the words of an event say of its type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Meaning {
+    /// Index into `KINDS`.
+    kind: u16,
+    /// The type, and the subtype, are spelled as that kind's.
+    pub(super) is_own_name: bool,
+    pub(super) is_own_subtype: bool,
+}
+
+impl Meaning {
+    pub(super) fn kind(self) -> usize {
+        usize::from(self.kind)
+    }
+}
+
+/// A name of up to 31 bytes and its closing quote, zeros behind it.
+pub(super) type Words = [u128; 2];
+
+const fn words(name: &str) -> Words {
+    let len = name.len();
+    assert!(len < 32, "a name is longer than what it is compared by");
+    let mut words = [0; 2];
+    let mut index = 0;
+    while index <= len {
+        let byte = if index < len { name.as_bytes()[index] } else { b'"' };
+        words[index / 16] |= (byte as u128) << (8 * (index % 16));
+        index += 1;
+    }
+    words
+}
+
+const fn is_same(one: &str, other: &str) -> bool {
+    is_equal(&words(one), &words(other))
+}
+
+/// Word by word, which costs less than a call that compares memory.
+#[inline(always)]
+const fn is_equal(one: &Words, other: &Words) -> bool {
+    one[0] == other[0] && one[1] == other[1]
+}
+
+impl TypeName {
+    const fn new(name: &str, kind: usize, subtypes: &'static [Subtype]) -> Self {
+        let is_own_name = is_same(name, KINDS[kind].name);
+        // Whatever subtype stands beside it is not this kind's, unless it has the same name.
+        let meaning = Meaning { kind: kind as u16, is_own_name, is_own_subtype: false };
+        Self { words: words(name), meaning, subtypes }
+    }
+
+    /// What it means with this subtype.
+    pub(super) fn with(&self, subtype: &Words) -> Meaning {
+        self.subtypes
+            .iter()
+            .find(|known| is_equal(&known.words, subtype))
+            .map_or(self.meaning, |known| known.meaning)
+    }
+}
+
+impl Subtype {
+    const fn new(name: &str, subtype: &str, kind: usize) -> Self {
+        let is_own_name = is_same(name, KINDS[kind].name);
+        let is_own_subtype = is_same(subtype, KINDS[kind].subtype);
+        Self {
+            words: words(subtype),
+            meaning: Meaning { kind: kind as u16, is_own_name, is_own_subtype },
+        }
+    }
 }
 
 /// How a field stands on the wire.
@@ -226,12 +439,26 @@ pub(super) struct ShapeField {
     pub(super) shape: Shape,
 }
 
+/// The text between these places, behind which its closing quote stands; nothing when it is longer
+/// than any name.
+#[inline(always)]
+pub(super) fn words_of(input: &[u8], start: usize, end: usize) -> Option<Words> {
+    let len = end + 1 - start;
+    match len {
+        0..=16 => Some([masked(load16(input, start), len), 0]),
+        17..=32 => {
+            Some([masked(load16(input, start), 16), masked(load16(input, start + 16), len - 16)])
+        }
+        _ => None,
+    }
+}
+
 /// The type of this name.
 #[inline(always)]
-pub(super) fn find_type(name: &[u8]) -> Option<&'static TypeName> {
-    let bucket = bucket(name, NAMES_MULTIPLIER, NAMES_SHIFT);
-    let found = NAMES.get(NAMES_BUCKETS[bucket % NAMES_BUCKETS.len()] as usize)?;
-    (found.name.as_bytes() == name).then_some(found)
+pub(super) fn find_type(words: &Words) -> Option<&'static TypeName> {
+    let bucket = key_hash::bucket(words[0], NAMES_MULTIPLIER, NAMES_SHIFT);
+    let index = usize::from(NAMES_BUCKETS.get(bucket).copied()?).wrapping_sub(1);
+    NAMES.get(index).filter(|found| is_equal(&found.words, words))
 }
 
 /// The index of the type with this number.
@@ -239,6 +466,8 @@ pub(super) fn kind_of(number: u16) -> usize {
     KINDS.iter().position(|kind| kind.number == number).unwrap_or(0)
 }
 
+/// Index of the kind without a name.
+pub(super) const KIND_UNKNOWN: usize = 0;
 /// Table of the envelope.
 pub(super) const EVENT: usize = 0;
 /// Table of the batch's envelope.

@@ -86,9 +86,9 @@ impl Converter {
         machine.put_words(TAG_USER_AGENT, &String::from_utf8_lossy(context.user_agent))?;
         machine.put_varint(TAG_EVENTS_KEPT, u64::from(what.events_kept))?;
         machine.close(open)?;
-        machine.facts.kind = kind_of(number);
+        machine.facts.kind = kind_of(number) as u16;
         machine.facts.priority = 2;
-        machine.close_element(element, context, flags::UNREADABLE)
+        machine.close_element(&element, context, flags::UNREADABLE)
     }
 }
 
