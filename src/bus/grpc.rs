@@ -28,8 +28,11 @@ use super::{Bus, scan, subscribe};
 
 /// Bytes of all publishing streams together after which each may have one batch under way.
 const IN_FLIGHT_BYTES_ALL: usize = 64 << 20;
-/// Batches of one publishing stream that are looked at and not stored yet.
-const IN_FLIGHT: usize = 32;
+/// Batches of one publishing stream that are looked at and not stored yet: so many single events share a flush, whose time
+/// bounds what a publisher of single events gets stored.
+const IN_FLIGHT: usize = 512;
+/// Answers that wait for the network.
+const ANSWERS: usize = 32;
 /// Bytes of them after which no further one is read.
 const IN_FLIGHT_BYTES: usize = 8 << 20;
 
@@ -102,7 +105,7 @@ impl EventBus for Service {
         &self,
         request: Request<Streaming<PublishRequest>>,
     ) -> Result<Response<Self::PublishStream>, Status> {
-        let (answers, stream) = mpsc::channel(IN_FLIGHT);
+        let (answers, stream) = mpsc::channel(ANSWERS);
         tokio::spawn(take_in(Arc::clone(&self.0), request.into_inner(), answers));
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
     }
