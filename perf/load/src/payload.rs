@@ -5,8 +5,17 @@ use std::ops::Range;
 use jimbot_traffic::Clock;
 use jimbot_traffic::workload::{Body, Stream, Workload};
 
-/// Digits of a time in milliseconds with its point: room for days of uptime and for nanoseconds.
-const TIME_WIDTH: usize = 18;
+/// Significant digits of a time as games write it, with `%.14g`.
+const TIME_DIGITS: usize = 14;
+/// Digits behind the point of a millisecond that say nanoseconds.
+const TIME_DECIMALS: usize = 6;
+
+/// Bytes of a time in milliseconds around this one: nanoseconds without more zeros behind them than a
+/// game would write, since a server reads each digit.
+fn time_width(mono_ns: u64) -> usize {
+    let whole = (mono_ns / 1_000_000).max(1).ilog10() as usize + 1;
+    whole + 1 + TIME_DECIMALS.min(TIME_DIGITS.saturating_sub(whole).max(1))
+}
 
 /// One body with the places that differ from send to send.
 pub struct Template {
@@ -18,7 +27,7 @@ pub struct Template {
 }
 
 impl Template {
-    fn new(body: &Body) -> Self {
+    fn new(body: &Body, time_width: usize) -> Self {
         let mut template = Self {
             bytes: Vec::with_capacity(body.bytes.len() + 16 * body.ids.len()),
             ids: Vec::new(),
@@ -35,8 +44,8 @@ impl Template {
             }
             template.bytes.extend_from_slice(&body.bytes[copied..time.start]);
             let start = template.bytes.len();
-            template.bytes.resize(start + TIME_WIDTH, b'0');
-            template.times.push(start..start + TIME_WIDTH);
+            template.bytes.resize(start + time_width, b'0');
+            template.times.push(start..start + time_width);
             copied = time.end;
         }
         for id in ids {
@@ -83,17 +92,20 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// `count` bodies of the workload.
-    pub fn new(workload: Workload, seed: u64, count: usize) -> Self {
+    /// `count` bodies of the workload, to be sent from about this time on.
+    pub fn new(workload: Workload, seed: u64, count: usize, mono_ns: u64) -> Self {
         let mut stream = Stream::new(workload, seed, Clock::EXAMPLE);
-        let templates = (0..count).map(|_| Template::new(&stream.next_body())).collect();
+        let width = time_width(mono_ns);
+        let templates = (0..count).map(|_| Template::new(&stream.next_body(), width)).collect();
         Self { templates, next: 0 }
     }
 
     /// Bodies of one event each, of about so many bytes (at least 116): a state whose deck has as many cards as fit.
-    pub fn of_size(bytes: usize) -> Self {
+    pub fn of_size(bytes: usize, mono_ns: u64) -> Self {
+        let width = time_width(mono_ns);
         let count = (BYTES_OF_ALL_BODIES / bytes.max(1)).clamp(2, 64);
-        let templates = (0..count).map(|number| Template::new(&sized(bytes, number))).collect();
+        let templates =
+            (0..count).map(|number| Template::new(&sized(bytes, number), width)).collect();
         Self { templates, next: 0 }
     }
 
@@ -205,13 +217,13 @@ fn write_ms(place: &mut [u8], mono_ns: u64) {
 
 #[cfg(test)]
 mod tests {
-    use super::{Ids, Payload, write_ms};
+    use super::{Ids, Payload, time_width, write_ms};
     use jimbot_traffic::workload::Workload;
 
     #[test]
     fn every_send_has_ids_and_a_time_of_its_own() {
         for (name, workload) in Workload::ALL {
-            let mut payload = Payload::new(workload, 1, 4);
+            let mut payload = Payload::new(workload, 1, 4, 1_000_000_000);
             let mut ids = Ids::new(0xfeed_0000);
             let mut seen = std::collections::HashSet::new();
             for round in 0..8 {
@@ -236,13 +248,21 @@ mod tests {
     fn events_of_a_size_have_it_and_are_json() {
         let mut ids = Ids::new(1);
         for (wanted, least) in [(100, 110), (1_000, 880), (100_000, 99_800)] {
-            let mut payload = Payload::of_size(wanted);
+            let mut payload = Payload::of_size(wanted, 86_400_516_669_667);
             let template = payload.next_template();
             assert_eq!(template.events(), 1);
-            let text = template.fill(&mut ids, 1_000_000_000);
+            let text = template.fill(&mut ids, 86_400_516_669_667);
             serde_json::from_slice::<serde_json::Value>(text).expect("JSON");
             assert!((least..=wanted.max(120)).contains(&text.len()), "{wanted}: {}", text.len());
         }
+    }
+
+    #[test]
+    fn times_have_as_many_digits_as_games_write() {
+        assert_eq!(time_width(86_400_516_669_667), "86400516.669667".len());
+        assert_eq!(time_width(1_000_000_000), "1000.000000".len());
+        assert_eq!(time_width(1_234_567_890_123_456), "1234567890.1234".len());
+        assert_eq!(time_width(0), "0.000000".len());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jimbot_perf::client::Wire;
 use jimbot_perf::payload::Payload;
-use jimbot_perf::run::{Plan, run};
+use jimbot_perf::run::{Plan, mono_ns, run};
 use jimbot_traffic::workload::Workload;
 
 const STALL: Duration = Duration::from_millis(300);
@@ -42,7 +42,7 @@ fn a_stall_delays_every_send_that_was_due_in_it() {
         run: 1,
     };
     let server = std::thread::spawn(move || stalling_server(&listener));
-    let outcome = run(&plan, &mut Payload::new(Workload::Small, 1, 8), |_| ()).unwrap();
+    let outcome = run(&plan, &mut Payload::new(Workload::Small, 1, 8, mono_ns()), |_| ()).unwrap();
     server.join().unwrap();
 
     // 300 sends fell due while the server slept: a client that counts from its actual send would

@@ -105,8 +105,10 @@ fn main() -> ExitCode {
 fn measure(arguments: &Arguments) -> std::io::Result<u64> {
     let (name, workload) = arguments.workload;
     let (name, mut payload) = match arguments.event_bytes {
-        Some(bytes) => (format!("events of {bytes} bytes"), Payload::of_size(bytes)),
-        None => (name.to_owned(), Payload::new(workload, arguments.seed, 64)),
+        Some(bytes) => {
+            (format!("events of {bytes} bytes"), Payload::of_size(bytes, run::mono_ns()))
+        }
+        None => (name.to_owned(), Payload::new(workload, arguments.seed, 64, run::mono_ns())),
     };
     let Some(target) = arguments.target else {
         let mut ids = Ids::new(run::mono_ns());
