@@ -162,8 +162,8 @@ impl Machine<'_> {
         let kind = if has_type {
             self.meaning().map(Meaning::kind)
         } else {
-            // Its type comes later: taken to be what followed the last one, and read again if not.
-            Some(usize::from(self.memory.next_kind[usize::from(self.memory.last_kind)]))
+            // Its type comes later: taken to be what the last one like it was, and read again if not.
+            Some(self.memory.guesses.of(&self.input[value_at..]))
         };
         let readable = is_object.then_some(kind).flatten().filter(|kind| KINDS[*kind].tag.1 != 0);
         match readable {
@@ -211,8 +211,7 @@ impl Machine<'_> {
             let facts = &mut self.facts;
             let index = kind.unwrap_or(KIND_UNKNOWN);
             facts.kind = index as u16;
-            self.memory.next_kind[usize::from(self.memory.last_kind)] = index as u8;
-            self.memory.last_kind = index as u8;
+            self.memory.guesses.met(index);
             facts.is_unknown = kind.is_none();
             facts.dialect = dialect as u8;
             facts.clock = clock;
@@ -267,6 +266,9 @@ impl Machine<'_> {
     #[inline(never)]
     fn read_payload_again(&mut self, wanted: Option<usize>) -> Outcome<()> {
         let payload = self.envelope.payload;
+        if let Some(kind) = wanted {
+            self.memory.guesses.learn(&self.input[payload.value_at..], kind);
+        }
         self.take_back(&payload);
         let end = self.at;
         self.at = payload.value_at;

@@ -1,5 +1,6 @@
 //! What one conversion works on, and what is remembered between conversions.
 
+use super::guess::Guesses;
 use super::keyset::KeySet;
 use super::scan::{Chunk, Ending, Place};
 use super::tables::{SLOTS, TABLES, TypeName};
@@ -10,10 +11,8 @@ use std::ops::Range;
 pub(super) struct Memory {
     /// By slot of the field.
     pub(super) seats: [Seat; SLOTS],
-    /// Index of the type that the last event turned out to have, and by such index that of the type
-    /// that followed it last time: what a payload that stands before its type is taken to be.
-    pub(super) last_kind: u8,
-    pub(super) next_kind: [u8; 256],
+    /// What payloads before their type turned out to be.
+    pub(super) guesses: Guesses,
     /// Bytes that the last event's own length took.
     pub(super) element: usize,
     /// The end of the text at hand.
@@ -41,8 +40,7 @@ impl Memory {
     pub(super) fn new() -> Box<Self> {
         let mut memory = Box::new(Self {
             seats: [Seat::default(); SLOTS],
-            last_kind: 0,
-            next_kind: [0; 256],
+            guesses: Guesses::new(),
             element: 2,
             ending: Ending::new(),
             keys: KeySet::default(),

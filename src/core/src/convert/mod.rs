@@ -47,6 +47,7 @@ mod carry;
 mod checks;
 mod encode;
 mod event;
+mod guess;
 mod identity;
 mod key_hash;
 mod keyset;
