@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from measure.consumer import TIME_WIDTH, TIMESTAMP, written
+from measure.consumer import time_place, written
 from measure.process import CLIENT_CPU, small_body
 
 PAUSE_SECONDS = 0.002
@@ -42,7 +42,8 @@ class Sender:
             f"User-Agent: perf-latency\r\nContent-Length: {len(body)}\r\n\r\n"
         ).encode()
         self.request = bytearray(head + body)
-        self.time_at = len(head) + body.index(TIMESTAMP) + len(TIMESTAMP)
+        at, self.time_width = time_place(body)
+        self.time_at = len(head) + at
         self.id_at = len(head) + body.index(ID) + len(ID)
         self.count = time.time_ns() % 10**12
 
@@ -52,7 +53,7 @@ class Sender:
         request = self.request
         request[self.id_at : self.id_at + 36] = b"%08d-0000-4000-8000-%012d" % (self.count % 10**8, self.count)
         before = time.monotonic_ns()
-        request[self.time_at : self.time_at + TIME_WIDTH] = written(before)
+        request[self.time_at : self.time_at + self.time_width] = written(before, self.time_width)
         self.socket.sendall(request)
         answer = self.socket.recv(4096)
         after = time.monotonic_ns()

@@ -22,12 +22,12 @@ class Template:
     """The body, with a time and an id of its own for each sending."""
 
     def __init__(self, body: bytes) -> None:
-        from measure.consumer import TIME_WIDTH, TIMESTAMP, written  # only here: children of multiprocessing have another path
+        from measure.consumer import time_place, written  # only here: children of multiprocessing have another path
 
         self.written = written
         key = b'"event_id":"'
-        time_at, id_at = body.index(TIMESTAMP) + len(TIMESTAMP), body.index(key) + len(key)
-        cuts = sorted([(time_at, TIME_WIDTH, b"%(time)s"), (id_at, 36, b"%(id)s")])
+        (time_at, self.time_width), id_at = time_place(body), body.index(key) + len(key)
+        cuts = sorted([(time_at, self.time_width, b"%(time)s"), (id_at, 36, b"%(id)s")])
         parts, copied = [], 0
         for at, length, mark in cuts:
             parts += [body[copied:at].replace(b"%", b"%%"), mark]
@@ -38,7 +38,7 @@ class Template:
 
     def fill(self, due_ns: int) -> bytes:
         self.count += 1
-        return self.pattern % {b"time": self.written(due_ns), b"id": b"%036d" % self.count}
+        return self.pattern % {b"time": self.written(due_ns, self.time_width), b"id": b"%036d" % self.count}
 
 
 def drive(template: Template, send: Callable[[list[bytes]], None], rate: str, seconds: float) -> dict[str, Any]:

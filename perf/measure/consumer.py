@@ -23,19 +23,24 @@ import numpy as np
 from . import stats
 
 TIMESTAMP = b'"timestamp":'
-# Digits that the load generator gives a time.
-TIME_WIDTH = 18
+
+
+def time_place(body: bytes) -> tuple[int, int]:
+    """Where an event's time stands, and how many bytes it has. Those of one run all have as many."""
+    at = body.index(TIMESTAMP) + len(TIMESTAMP)
+    ends = [end for end in (body.find(mark, at) for mark in (b",", b"}")) if end >= 0]
+    return at, min(ends) - at
 
 
 def sent_ns(body: bytes) -> int:
     """When a JSON event was meant to be sent, nanoseconds of the monotonic clock."""
-    at = body.index(TIMESTAMP) + len(TIMESTAMP)
-    return int(float(body[at : at + TIME_WIDTH]) * 1e6)
+    at, width = time_place(body)
+    return int(float(body[at : at + width]) * 1e6)
 
 
-def written(mono_ns: int) -> bytes:
-    """A time as it stands in an event: milliseconds, the fraction filled up with zeros."""
-    return (b"%d.%06d" % divmod(mono_ns, 10**6)).ljust(TIME_WIDTH, b"0")
+def written(mono_ns: int, width: int) -> bytes:
+    """A time as it stands in an event: milliseconds, and as much of the fraction as has room."""
+    return (b"%d.%06d" % divmod(mono_ns, 10**6)).ljust(width, b"0")[:width]
 
 
 class Samples:
