@@ -12,7 +12,7 @@ use jimbot_proto::events::v1::{
     AckLevel, DeleteDurableRequest, DeleteDurableResponse, DurableState, GetHistoryRequest,
     GetHistoryResponse, LastSequenceRequest, LastSequenceResponse, ListDurablesRequest,
     ListDurablesResponse, PublishBatchRequest, PublishBatchResponse, PublishEventRequest,
-    PublishEventResponse, PublishRequest, PublishResponse, PublishResult, RejectReason,
+    PublishEventResponse, PublishRequest, PublishResponse, PublishResult, RejectReason, Rejection,
     SubscribeRequest, SubscribeResponse, last_sequence_request,
 };
 use tokio::sync::mpsc;
@@ -24,6 +24,7 @@ use super::filter::Filter;
 use super::history::{Past, Query};
 use super::publish::{Checked, check, result, status};
 use super::publishers::Publisher;
+use super::store::{Append, Submitted};
 use super::{Bus, scan, subscribe};
 
 /// Bytes of all publishing streams together after which each may have one batch under way.
@@ -43,20 +44,29 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
     async fn store(&self, checked: Checked) -> Result<PublishResult, Status> {
-        store(&self.0, checked).await
+        let submitted = submit(&self.0, checked.append).await?;
+        stored(&self.0, submitted, checked.rejections).await
     }
 }
 
-async fn store(
-    bus: &Bus,
-    Checked { append, rejections }: Checked,
-) -> Result<PublishResult, Status> {
+async fn submit(bus: &Bus, append: Append) -> Result<Submitted, Status> {
     let (offered, _) = bus.store.levels();
     if append.level > offered {
         let error = super::store::StoreError::Level { wanted: append.level, offered };
         return Err(status(&error));
     }
-    let appended = bus.store.append(append).await.map_err(|error| {
+    bus.store.submit(append).await.map_err(|error| {
+        bus.counters.failed();
+        status(&error)
+    })
+}
+
+async fn stored(
+    bus: &Bus,
+    submitted: Submitted,
+    rejections: Vec<Rejection>,
+) -> Result<PublishResult, Status> {
+    let appended = submitted.stored().await.map_err(|error| {
         bus.counters.failed();
         status(&error)
     })?;
@@ -264,9 +274,14 @@ async fn take_in(
                     let size = request.batch.len();
                     bytes += size;
                     let counted = bus.publishing.hold((), size);
-                    let answer = take_batch(Arc::clone(&bus), request, Arc::clone(&chain));
+                    // One after the other, so that they are stored in their order.
+                    let submitted = submit_batch(&bus, request, Arc::clone(&chain)).await;
+                    let bus = Arc::clone(&bus);
                     storing.push_back(Box::pin(async move {
-                        let answer = answer.await;
+                        let answer = match submitted {
+                            Ok(batch) => batch.answer(&bus).await,
+                            Err(error) => Err(error),
+                        };
                         drop(counted);
                         (size, answer)
                     }));
@@ -282,12 +297,27 @@ async fn take_in(
     }
 }
 
-async fn take_batch(
-    bus: Arc<Bus>,
+/// A batch of a stream that has its place in the store.
+struct UnderWay {
+    request_id: u64,
+    submitted: Submitted,
+    rejections: Vec<Rejection>,
+}
+
+async fn submit_batch(
+    bus: &Bus,
     request: PublishRequest,
     chain: Arc<AtomicBool>,
-) -> Result<PublishResponse, Status> {
-    let checked = check(request.batch, level(request.ack_level)?, Some(chain));
-    let result = Some(store(&bus, checked).await?);
-    Ok(PublishResponse { request_id: request.request_id, result })
+) -> Result<UnderWay, Status> {
+    let Checked { append, rejections } =
+        check(request.batch, level(request.ack_level)?, Some(chain));
+    let submitted = submit(bus, append).await?;
+    Ok(UnderWay { request_id: request.request_id, submitted, rejections })
+}
+
+impl UnderWay {
+    async fn answer(self, bus: &Bus) -> Result<PublishResponse, Status> {
+        let result = Some(stored(bus, self.submitted, self.rejections).await?);
+        Ok(PublishResponse { request_id: self.request_id, result })
+    }
 }

@@ -592,3 +592,29 @@ async fn what_retention_took_is_told_with_the_reason() {
     let missed = metric(&bus, "jimbot_mcp_bus_events_missed_total{reason=\"retention\"}").await;
     assert_eq!(missed, Some((gap.last_position - gap.first_position + 1) as f64));
 }
+
+#[tokio::test]
+async fn a_long_stream_is_stored_in_its_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_handle, mut client) = bus(dir.path()).await;
+    // Far more than the store's queue holds, so that many wait for a place in it.
+    let batches = 5_000;
+    let (send, requests) = mpsc::channel(1_024);
+    let mut answers = client.publish(ReceiverStream::new(requests)).await.unwrap().into_inner();
+    let sender = tokio::spawn(async move {
+        for number in 1..=batches {
+            let request = PublishRequest {
+                batch: batch(9, number, number).into(),
+                request_id: number,
+                ..Default::default()
+            };
+            send.send(request).await.unwrap();
+        }
+    });
+    for number in 1..=batches {
+        let answer = answers.message().await.unwrap().unwrap();
+        let result = answer.result.unwrap();
+        assert_eq!((answer.request_id, result.first_position), (number, number));
+    }
+    sender.await.unwrap();
+}

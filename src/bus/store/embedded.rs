@@ -26,7 +26,7 @@ use super::state;
 use super::tail::{TAIL_BYTES, Tail};
 use super::{
     Append, Appended, Clock, Cursor, Extent, Fresh, Lost, Page, Retention, Run, Store, StoreError,
-    StoreReader,
+    StoreReader, Submitted,
 };
 use crate::journal::{
     self, AppendError, EMPTY_BYTES, Found, Journal, Kind, OpenError, Options, Place, Record, Syncer,
@@ -189,16 +189,20 @@ impl Embedded {
         &self.dir
     }
 
+    /// Puts a job behind those that wait; what comes of it is told later.
     async fn ask<T>(
         &self,
         job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Job,
-    ) -> Result<T, StoreError> {
-        let gone = || StoreError::Unavailable("it is closing".to_owned());
+    ) -> Result<oneshot::Receiver<Result<T, StoreError>>, StoreError> {
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let (reply, answer) = oneshot::channel();
-        jobs.ok_or_else(gone)?.send(job(reply)).await.map_err(|_| gone())?;
-        answer.await.map_err(|_| gone())?
+        jobs.ok_or_else(closing)?.send(job(reply)).await.map_err(|_| closing())?;
+        Ok(answer)
     }
+}
+
+fn closing() -> StoreError {
+    StoreError::Unavailable("it is closing".to_owned())
 }
 
 impl Drop for Embedded {
@@ -223,11 +227,11 @@ impl Store for Embedded {
         (AckLevel::Fsynced, self.level)
     }
 
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    async fn submit(&self, append: Append) -> Result<Submitted, StoreError> {
         if append.level > AckLevel::Fsynced {
             return Err(StoreError::Level { wanted: append.level, offered: AckLevel::Fsynced });
         }
-        self.ask(|reply| Job::Append(append, reply)).await
+        self.ask(|reply| Job::Append(append, reply)).await.map(Submitted)
     }
 
     fn reader(&self, _wanted: &[Pattern]) -> Box<dyn StoreReader> {
@@ -265,7 +269,8 @@ impl Store for Embedded {
     }
 
     async fn set_cursor(&self, name: &str, cursor: Option<Cursor>) -> Result<(), StoreError> {
-        self.ask(|reply| Job::Cursor(name.to_owned(), cursor, reply)).await
+        let answer = self.ask(|reply| Job::Cursor(name.to_owned(), cursor, reply)).await?;
+        answer.await.map_err(|_| closing())?
     }
 
     async fn cursors(&self) -> Result<Vec<(String, Cursor)>, StoreError> {

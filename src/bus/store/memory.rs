@@ -10,7 +10,7 @@ use super::super::publishers::{Numbers, Publisher, Publishers};
 use super::super::topic::Pattern;
 use super::{
     Append, Appended, Clock, Cursor, Extent, Fresh, Lost, Page, Retention, Run, Store, StoreError,
-    StoreReader,
+    StoreReader, Submitted,
 };
 
 /// A store that forgets everything when its process ends.
@@ -84,7 +84,7 @@ impl Store for Memory {
         (AckLevel::Memory, AckLevel::Memory)
     }
 
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    async fn submit(&self, append: Append) -> Result<Submitted, StoreError> {
         if append.level > AckLevel::Memory {
             return Err(StoreError::Level { wanted: append.level, offered: AckLevel::Memory });
         }
@@ -109,12 +109,12 @@ impl Store for Memory {
         let next = state.next;
         drop(state);
         self.shared.next.send_replace(next);
-        Ok(Appended {
+        Ok(Submitted::done(Appended {
             level: AckLevel::Memory,
             stored: fresh.stored,
             duplicates: fresh.duplicates,
             positions: (fresh.stored > 0).then(|| (first, next - 1)),
-        })
+        }))
     }
 
     fn reader(&self, _wanted: &[Pattern]) -> Box<dyn StoreReader> {

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use jimbot_core::time::Now;
 use jimbot_proto::events::v1::{AckLevel, GapReason};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 pub use embedded::{Embedded, EmbeddedOptions};
 pub use jetstream::{JetStream, JetStreamOptions};
@@ -214,6 +214,28 @@ impl fmt::Display for StoreError {
 
 impl std::error::Error for StoreError {}
 
+/// Events that have their place in a store's order.
+#[derive(Debug)]
+pub struct Submitted(oneshot::Receiver<Result<Appended, StoreError>>);
+
+impl Submitted {
+    /// Waits until the level asked for is reached.
+    ///
+    /// # Errors
+    /// What kept them from being stored.
+    pub async fn stored(self) -> Result<Appended, StoreError> {
+        self.0.await.map_err(|_| StoreError::Unavailable("it is closing".to_owned()))?
+    }
+
+    /// Events that are stored already.
+    pub(super) fn done(appended: Appended) -> Submitted {
+        let (reply, answer) = oneshot::channel();
+        // The other end is in hand.
+        reply.send(Ok(appended)).ok();
+        Submitted(answer)
+    }
+}
+
 /// A place for events.
 #[tonic::async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -224,7 +246,13 @@ pub trait Store: Send + Sync + 'static {
     fn levels(&self) -> (AckLevel, AckLevel);
 
     /// Stores events, and returns when the level asked for is reached. Events that are stored already are left out.
-    async fn append(&self, append: Append) -> Result<Appended, StoreError>;
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.submit(append).await?.stored().await
+    }
+
+    /// Begins to store events, behind everything that was submitted before. Returns as soon as they have their place:
+    /// who submits one after the other has them stored in that order, however many are under way.
+    async fn submit(&self, append: Append) -> Result<Submitted, StoreError>;
 
     /// A reading end of its own. `wanted` is a hint: a store may leave out runs whose topics none of it selects, where
     /// that is cheaper than handing them over; an empty list wants all.

@@ -22,7 +22,7 @@ use super::super::publishers::{Publisher, Publishers};
 use super::super::topic::Pattern;
 use super::state;
 use super::tail::{TAIL_BYTES, Tail};
-use super::{Append, Appended, Cursor, Extent, Retention, Store, StoreError, StoreReader};
+use super::{Append, Cursor, Extent, Retention, Store, StoreError, StoreReader, Submitted};
 
 use read::{Reader, Runs};
 use setup::{level, prepare_bucket, prepare_stream};
@@ -355,14 +355,14 @@ impl Store for JetStream {
         (self.shared.level, self.shared.level)
     }
 
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    async fn submit(&self, append: Append) -> Result<Submitted, StoreError> {
         if append.level > self.shared.level {
             return Err(StoreError::Level { wanted: append.level, offered: self.shared.level });
         }
         let (reply, answer) = oneshot::channel();
         let closing = || StoreError::Unavailable("it is closing".to_owned());
         self.jobs.send(Job { append, reply }).await.map_err(|_| closing())?;
-        answer.await.map_err(|_| closing())?
+        Ok(Submitted(answer))
     }
 
     fn reader(&self, wanted: &[Pattern]) -> Box<dyn StoreReader> {
