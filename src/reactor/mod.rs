@@ -342,7 +342,7 @@ impl<L: EventLog> Reactor<L> {
         for &id in &reading {
             if self.read_once(id, now) {
                 // Nobody else has anything: readers are woken before the sender is answered, which spares the poll
-                // that would find nothing. They gain some 25 µs, and the sender waits about 10 longer.
+                // that would find nothing; the sender waits for their wake-up.
                 if is_lone && !self.has_more(id) && !self.service.has_work() {
                     self.service.idle(now);
                 }
