@@ -32,12 +32,6 @@ from measure.process import CONSUMER_CPU, CPUS, SERVER_CPU, Running, cost, load,
 from sender import Sender, on_client_cpu
 
 HERE = Path(__file__).resolve().parent
-PR_SET_THP_DISABLE = 41
-# Executes its arguments with transparent huge pages switched off for itself and what it becomes.
-WITHOUT_HUGE_PAGES = (
-    sys.executable, "-c",
-    f"import ctypes, os, sys; assert ctypes.CDLL(None).prctl({PR_SET_THP_DISABLE}, 1, 0, 0, 0) == 0; os.execv(sys.argv[1], sys.argv[1:])",
-)
 QUOTA_SHARE = 0.25
 QUOTA_PERIOD_US = 100_000
 SMALL_LOG_BYTES = 32 << 20
@@ -134,12 +128,6 @@ class Subject:
             f"{rate:,}/s: p99, µs": seen["p99_us"],
         }
 
-    def huge_pages_mb(self) -> float:
-        for line in Path(f"/proc/{self.service.pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("AnonHugePages:"):
-                return int(line.split()[1]) / 1e3
-        return 0.0
-
     def fill(self, length: int) -> None:
         """Goes round the log once: pages that were never touched cost more."""
         sent = 0
@@ -197,14 +185,6 @@ def neighbour_nice(running: Running, work: Path, rounds: int, length: float) -> 
 def neighbour_busy_poll(running: Running, work: Path, rounds: int, length: float) -> list[tuple[Figures, Figures]]:
     beside = Subject(running, work, neighbour=True)
     return pairs(beside, Subject(running, work, "--busy-poll", neighbour=True), rounds, length, lone)
-
-
-def huge_pages_of_tables(running: Running, work: Path, rounds: int, length: float) -> list[tuple[Figures, Figures]]:
-    setting = Path("/sys/kernel/mm/transparent_hugepage/enabled")
-    if not setting.exists() or "[never]" in setting.read_text():
-        raise Unavailable("the kernel has transparent huge pages switched off")
-    without, usual = Subject(running, work, wrapper=WITHOUT_HUGE_PAGES), Subject(running, work)
-    return pairs(without, usual, rounds, length, lambda subject, each: subject.flat(each) | {"huge pages in use, MB": subject.huge_pages_mb()})
 
 
 def laps(running: Running, work: Path, length: float) -> tuple[Figures, Figures]:
@@ -313,7 +293,6 @@ def items() -> dict[str, tuple[str, str, Callable[..., list[tuple[Figures, Figur
         "neighbour, priority": ("beside a busy process", "likewise, nice -20", neighbour_nice),
         "neighbour, busy polling": ("beside a busy process", "likewise, --busy-poll", neighbour_busy_poll),
         "mode": ("adaptive", "--mode window", against_usual(both_rates, "--mode", "window")),
-        "huge pages, tables": ("without", "with (as asked for by the service)", huge_pages_of_tables),
         "huge pages, log": ("log in /dev/shm", "log in a folder mounted with huge=always", huge_pages_of_log),
         "log pages": ("first lap", "later laps", log_laps),
         "log of 16 MiB": ("256 MiB", "--log-bytes 16MiB", log_size(16 << 20)),

@@ -56,7 +56,6 @@ pub(super) fn service(
     };
     Ok(ServiceConfig {
         connections,
-        prepare_memory: jimbot_shm::prefer_huge_pages,
         max_connections: config.max_connections,
         batching: match config.mode {
             CommitMode::Adaptive => Mode::Adaptive,

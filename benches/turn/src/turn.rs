@@ -61,11 +61,7 @@ impl Turn {
         let log = ShmLog::open(&directory.path().join("log"), &options).expect("a new log");
         let now = Now { mono_ns: 1_000_000_000, unix_ns: 1_795_327_244_000_000_000 };
         let access = Access::new(AccessConfig::default());
-        let config = ServiceConfig {
-            prepare_memory: jimbot_shm::prefer_huge_pages,
-            ..ServiceConfig::new(access)
-        };
-        let mut service = Service::new(config, log, now);
+        let mut service = Service::new(ServiceConfig::new(access), log, now);
         let connections = (0..CONNECTIONS)
             .map(|_| service.accept(Peer::Local, now).expect("a free place"))
             .collect();

@@ -116,7 +116,7 @@ fn main() {
 
     let events = if quick { 1 << 10 } else { 1 << 20 };
     println!("{events} events remembered; floor: HashSet of ids");
-    let mut repeats = Repeats::new([1; 16], events, |_| ());
+    let mut repeats = Repeats::new([1; 16], events);
     let (mut id, mut count) = ([b'0'; ID], 0);
     let mut ours = || {
         for _ in 0..OPERATIONS {

@@ -57,7 +57,6 @@ pub use {
     error::{OpenError, Overrun, ReadError},
     file::{LogInfo, inspect},
     frame::{EntryFlags, FrameHeader, IndexEntry},
-    map::prefer_huge_pages,
     reader::{Frame, FrameCopy, Lag, LogReader, ReaderOptions, Start, Waited, Waiter},
     slots::Guarantee,
     time::Now,

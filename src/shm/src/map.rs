@@ -118,21 +118,3 @@ impl Mapping {
 fn length(len: u64) -> io::Result<usize> {
     usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))
 }
-
-/// Asks the system to back large tables with huge pages: a table that is reached at random spares a walk through the page
-/// tables for each access. A hint; where the system has no such pages nothing changes.
-pub fn prefer_huge_pages(table: &[u8]) {
-    const PAGE: usize = PAGE_BYTES as usize;
-    let begin = table.as_ptr().addr().next_multiple_of(PAGE);
-    let end = (table.as_ptr().addr() + table.len()) / PAGE * PAGE;
-    if begin >= end {
-        return;
-    }
-    let pointer = table.as_ptr().with_addr(begin).cast_mut().cast();
-    // SAFETY: MADV_HUGEPAGE changes how whole pages are backed and never what they hold. The range lies within `table`,
-    // which is mapped for as long as it is borrowed.
-    let advised =
-        unsafe { rustix::mm::madvise(pointer, end - begin, rustix::mm::Advice::LinuxHugepage) };
-    // A kernel built without them says so; the table works as before.
-    let _: Result<(), _> = advised;
-}

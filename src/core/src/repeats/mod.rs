@@ -20,7 +20,7 @@ use siphasher::sip::SipHasher13;
 use crate::time::Now;
 
 pub use producers::{Producers, Seen};
-pub use recent::{PrepareMemory, Recent};
+pub use recent::Recent;
 
 /// What makes an event the same as an earlier one.
 #[derive(Clone, Copy, Debug)]
@@ -56,9 +56,9 @@ pub struct Repeats {
 impl Repeats {
     /// Remembers `events` (a power of two, at most 2^20) with hashes under the log's key.
     #[must_use]
-    pub fn new(key: [u8; 16], events: usize, prepare: PrepareMemory) -> Repeats {
+    pub fn new(key: [u8; 16], events: usize) -> Repeats {
         let hasher = SipHasher13::new_with_key(&key);
-        Repeats { hasher, recent: Recent::new(events, prepare), producers: Producers::default() }
+        Repeats { hasher, recent: Recent::new(events), producers: Producers::default() }
     }
 
     /// The hash that stands in the index entry for this identity; never 0.
@@ -154,7 +154,7 @@ mod tests {
 
     #[test]
     fn the_same_id_time_and_type_is_a_repeat_and_nothing_less() {
-        let mut repeats = Repeats::new([7; 16], 1024, |_| {});
+        let mut repeats = Repeats::new([7; 16], 1024);
         let stored = identity("a", 1.5, 3);
         let hash = repeats.hash(&stored);
         assert!(!repeats.is_repeat(hash, 1.5, 3, None, NOW));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn the_hash_is_the_same_in_one_piece_and_in_parts() {
-        let repeats = Repeats::new([7; 16], 1024, |_| {});
+        let repeats = Repeats::new([7; 16], 1024);
         let id = "0123456789abcdef".repeat(8);
         for length in 0..id.len() {
             let identity = Identity { event_id: &id.as_bytes()[..length], ..identity("", 2.5, 9) };
@@ -185,13 +185,13 @@ mod tests {
 
     #[test]
     fn zero_and_minus_zero_are_different_times() {
-        let repeats = Repeats::new([7; 16], 1024, |_| {});
+        let repeats = Repeats::new([7; 16], 1024);
         assert_ne!(repeats.hash(&identity("a", 0.0, 1)), repeats.hash(&identity("a", -0.0, 1)));
     }
 
     #[test]
     fn types_the_schema_does_not_know_are_told_apart_by_name() {
-        let repeats = Repeats::new([7; 16], 1024, |_| {});
+        let repeats = Repeats::new([7; 16], 1024);
         let one = Identity { type_name: b"one", ..identity("a", 1.0, 0) };
         let two = Identity { type_name: b"two", ..identity("a", 1.0, 0) };
         assert_ne!(repeats.hash(&one), repeats.hash(&two));
@@ -199,14 +199,14 @@ mod tests {
 
     #[test]
     fn an_event_without_identity_is_never_a_repeat() {
-        let mut repeats = Repeats::new([7; 16], 1024, |_| {});
+        let mut repeats = Repeats::new([7; 16], 1024);
         repeats.remember(0, 1.0, 1, None, NOW.unix_ns);
         assert!(!repeats.is_repeat(0, 1.0, 1, None, NOW));
     }
 
     #[test]
     fn numbered_events_go_by_number_alone() {
-        let mut repeats = Repeats::new([7; 16], 1024, |_| {});
+        let mut repeats = Repeats::new([7; 16], 1024);
         let number = |sequence| Some(Numbered { producer: repeats_producer(), sequence });
         repeats.remember(5, 1.0, 1, number(1), NOW.unix_ns);
         let later = NOW.plus(3600 * SECOND);
@@ -215,6 +215,6 @@ mod tests {
     }
 
     fn repeats_producer() -> u64 {
-        Repeats::new([7; 16], 16, |_| {}).hash_producer(b"mod-1")
+        Repeats::new([7; 16], 16).hash_producer(b"mod-1")
     }
 }

@@ -23,10 +23,6 @@ const AHEAD: usize = 8;
 /// A record is three words: hash, bits of the time, and type (low 16 bits) with the arrival in milliseconds (the rest).
 type Record = [u64; 3];
 
-/// Told of a large table before its first use, so that whoever may call the system can ask it for pages that suit random
-/// access.
-pub type PrepareMemory = fn(&[u8]);
-
 /// The ring and its table.
 #[derive(Debug)]
 pub struct Recent {
@@ -39,14 +35,11 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Room for `events`, a power of two up to 2^20. `prepare` is shown the memory before its first use.
+    /// Room for `events`, a power of two up to 2^20.
     #[must_use]
-    pub fn new(events: usize, prepare: PrepareMemory) -> Recent {
+    pub fn new(events: usize) -> Recent {
         assert!(events.is_power_of_two() && (2..=1 << PLACE_BITS).contains(&events));
-        let (ring, table) = (vec![[0; 3]; events], vec![0; events * 2]);
-        prepare(bytemuck::cast_slice::<Record, u8>(&ring));
-        prepare(bytemuck::cast_slice::<u32, u8>(&table));
-        Recent { ring, table, next: 0, evicted_young: 0 }
+        Recent { ring: vec![[0; 3]; events], table: vec![0; events * 2], next: 0, evicted_young: 0 }
     }
 
     /// Whether a record of this hash, time and type is here and not older than 15 minutes.
@@ -183,7 +176,7 @@ mod tests {
         fn behaves_like_a_list_of_the_last_events(
             steps in prop::collection::vec((0_u64..24, 0_u64..3, 0_u16..2, 0_u64..400), 1..400),
         ) {
-            let mut recent = Recent::new(16, |_| {});
+            let mut recent = Recent::new(16);
             let mut model: VecDeque<(u64, u64, u16, u64)> = VecDeque::new();
             let mut now = 1_700_000_000 * SECOND;
             for (pick, time, kind, wait) in steps {
@@ -206,7 +199,7 @@ mod tests {
     #[test]
     fn entries_far_from_their_home_are_found_and_removed() {
         // 256 records of one home, in a table of 512: distances past what an entry can say.
-        let mut recent = Recent::new(256, |_| {});
+        let mut recent = Recent::new(256);
         let hash = |n: u64| 7 | (n + 1) << 9;
         for n in 0..1_000 {
             assert!(!recent.contains(hash(n), 0, 0, 0), "{n}");
@@ -220,7 +213,7 @@ mod tests {
 
     #[test]
     fn evictions_before_their_time_are_counted() {
-        let mut recent = Recent::new(2, |_| {});
+        let mut recent = Recent::new(2);
         let start = 1_700_000_000 * SECOND;
         for n in 1..=3 {
             recent.push(n, 0, 0, start);
@@ -232,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_clock_set_back_makes_nothing_old() {
-        let mut recent = Recent::new(2, |_| {});
+        let mut recent = Recent::new(2);
         recent.push(1, 0, 0, 1_700_000_000 * SECOND);
         assert!(recent.contains(1, 0, 0, 1_600_000_000 * SECOND));
     }

@@ -4,7 +4,6 @@ use crate::access::Access;
 use crate::batching::Mode;
 use crate::conn::ConnConfig;
 use crate::limits;
-use crate::repeats::PrepareMemory;
 
 /// Settings of a [`super::Service`].
 #[derive(Clone, Debug)]
@@ -25,8 +24,6 @@ pub struct ServiceConfig {
     pub command_age_ns: u64,
     /// Events remembered to recognise repeats, a power of two up to 2^20.
     pub repeats_events: usize,
-    /// Shown each large table before its first use.
-    pub prepare_memory: PrepareMemory,
     /// Sessions remembered.
     pub sessions: usize,
     /// The version that health, metrics and notices tell.
@@ -46,7 +43,6 @@ impl ServiceConfig {
             full_hold_ns: limits::FULL_HOLD_NS,
             command_age_ns: limits::COMMAND_AGE_NS,
             repeats_events: limits::REPEATS_EVENTS,
-            prepare_memory: |_| {},
             sessions: limits::SESSIONS_MAX,
             version: env!("CARGO_PKG_VERSION"),
         }

@@ -109,7 +109,7 @@ impl<L: EventLog> Service<L> {
     #[must_use]
     pub fn new(config: ServiceConfig, log: L, now: Now) -> Service<L> {
         let mut sessions = Sessions::new(log.id_key(), log.generation(), config.sessions);
-        let mut repeats = Repeats::new(log.id_key(), config.repeats_events, config.prepare_memory);
+        let mut repeats = Repeats::new(log.id_key(), config.repeats_events);
         rebuild::rebuild(&log, &mut repeats, &mut sessions, now);
         let batching = Batching::new(config.batching, config.window_ns);
         let mut wheel = Wheel::new(now.mono_ns, limits::TIMER_TICK_NS);
