@@ -216,6 +216,26 @@ fn a_peer_that_never_answers_our_close_is_not_waited_for() {
 }
 
 #[test]
+fn a_message_in_hand_outlasts_the_wait_for_the_peers_close() {
+    let mut driver = open();
+    driver.hold = true;
+    driver.send(&frame(TEXT, b"waits for a full log"));
+    driver.conn.close(&mut driver.shared, CloseCode::GoingAway, "drain", driver.now_ns);
+    assert_eq!(
+        driver.conn.deadline(&driver.shared).map(|(timer, _)| timer),
+        Some(ConnTimer::Output)
+    );
+    driver.flush();
+    assert_eq!(driver.conn.deadline(&driver.shared), None);
+    driver.now_ns += 3 * limits::CLOSE_WITHIN_NS;
+    assert_eq!(driver.conn.body(), b"waits for a full log");
+    driver.answer();
+    driver.turn();
+    assert_eq!(driver.fire(), ConnTimer::Close);
+    assert!(driver.conn.wants().close);
+}
+
+#[test]
 fn a_reason_is_cut_to_what_a_control_frame_carries() {
     let mut driver = open();
     let reason = "é".repeat(100);

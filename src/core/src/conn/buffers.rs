@@ -91,8 +91,9 @@ impl Receive {
             (self.start, self.end) = (0, 0);
             pool.give(std::mem::take(&mut self.buffer));
         } else if self.buffer.len() > limits::IDLE_BUFFER_BYTES
-            && self.len() <= limits::IDLE_BUFFER_BYTES
+            && self.len() < limits::IDLE_BUFFER_BYTES
         {
+            // A small one that is full could not be read into when there is no memory for another.
             let mut small = pool.take_small();
             let length = self.len();
             small[..length].copy_from_slice(self.bytes());

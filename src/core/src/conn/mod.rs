@@ -20,7 +20,8 @@
 //! - After `filled`, `respond`, `done`, `output_sent`, `peer_closed`, `begin_drain` and `on_timer` there may be more to
 //!   hand out: call `next`.
 //! - Whatever the protocol forbids, and whoever may not come in, is answered inside, before a body is read.
-//! - The body in hand lies in the receive buffer as it came from the socket: nothing is copied before it is converted.
+//! - The body or message in hand lies in the receive buffer as it came from the socket: nothing is copied before it is
+//!   converted. Only of a WebSocket's fragments, and of frames longer than the buffer, the codec makes messages of its own.
 //! - [`Connection::settle`], once a turn, gives back what is not needed while the connection waits; afterwards it owns
 //!   at most [`limits::IDLE_BUFFER_BYTES`], unless a body or an answer is incomplete.
 //!
@@ -265,7 +266,7 @@ impl Connection {
             Phase::InHand { body, .. } => {
                 &self.receive.bytes()[self.head.length..self.head.length + body]
             }
-            Phase::WebSocket(machine) => machine.body(),
+            Phase::WebSocket(machine) => machine.body(self.receive.bytes()),
             _ => &[],
         }
     }
@@ -436,9 +437,9 @@ impl Connection {
         match &self.phase {
             Phase::Head { .. } => self.output.len() < self.output_high,
             Phase::Body { .. } | Phase::Linger => true,
-            Phase::WebSocket(_) => {
+            Phase::WebSocket(machine) => {
                 !self.message_in_hand
-                    && self.receive.is_empty()
+                    && machine.is_settled()
                     && self.output.len() < self.output_high
             }
             Phase::InHand { .. } | Phase::Upgrade | Phase::Finish => false,

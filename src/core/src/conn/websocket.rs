@@ -3,7 +3,7 @@
 use super::{Connection, Counted, Incoming, Phase, Shared};
 use crate::http::{decimal_length, write_decimal};
 use crate::limits;
-use crate::ws::{self, Machine, Step, Wires};
+use crate::ws::{self, Lying, Machine, Step, Wires};
 
 /// An acknowledgement: `{"ack":<count>,"seq":<sequence>}`.
 const ACK_PARTS: [&[u8]; 3] = [b"{\"ack\":", b",\"seq\":", b"}"];
@@ -33,13 +33,34 @@ impl Connection {
         if self.message_in_hand {
             return None;
         }
-        let input = self.receive.bytes();
         let (peer_closed, high) = (self.peer_closed, self.output_high);
-        let (step, used) = self.output.write(&mut shared.pool, now_ns, |output, sent| {
-            let wires = Wires { input, output, output_high: sent + high, peer_closed };
-            machine.next(wires, &shared.config.ws, now_ns)
-        });
-        self.receive.consume(used);
+        let config = &shared.config.ws;
+        let step = loop {
+            let (room, blocked) = (self.receive.owned(), self.output.len() >= high);
+            let input = self.receive.bytes_mut();
+            match machine.take_lying(input, room, blocked, peer_closed, config, now_ns) {
+                Lying::Message { binary, header } => {
+                    self.receive.consume(header);
+                    break Step::Message { binary };
+                }
+                Lying::More => break Step::More,
+                Lying::Invalid => {
+                    break self
+                        .output
+                        .write(&mut shared.pool, now_ns, |output, _| machine.invalid(output));
+                }
+                Lying::Other => {}
+            }
+            let input = self.receive.bytes();
+            let (step, used) = self.output.write(&mut shared.pool, now_ns, |output, sent| {
+                let wires = Wires { input, output, output_high: sent + high, peer_closed };
+                machine.next(wires, config, now_ns)
+            });
+            self.receive.consume(used);
+            if step != Step::Again {
+                break step;
+            }
+        };
         match step {
             Step::Message { binary } => {
                 shared.tally.add(Counted::Messages);
@@ -51,7 +72,7 @@ impl Connection {
                     machine.close(ws::CloseCode::GoingAway, "the service shuts down", out, now_ns);
                 });
             }
-            Step::More | Step::Blocked => {}
+            Step::More | Step::Again | Step::Blocked => {}
             Step::Ended => self.end(Phase::Finish, now_ns),
             Step::Failed(code) => {
                 shared.tally.add(Counted::closed(code));
@@ -69,7 +90,7 @@ impl Connection {
         assert!(self.message_in_hand, "a message is in hand");
         self.message_in_hand = false;
         if let Phase::WebSocket(machine) = &mut self.phase {
-            machine.done(now_ns);
+            self.receive.consume(machine.done(now_ns));
         }
     }
 

@@ -21,36 +21,30 @@ pub(super) struct Boundary {
 }
 
 impl Boundary {
-    /// Follows `bytes`, which the codec was given.
-    pub(super) fn advance(&mut self, mut bytes: &[u8]) {
-        while !bytes.is_empty() {
+    /// Follows `bytes` to the end of the current frame, and says how many of them are the frame's. The codec is given
+    /// these.
+    pub(super) fn advance(&mut self, bytes: &[u8]) -> usize {
+        let (frames, mut at) = (self.frames, 0);
+        while at < bytes.len() && self.frames == frames {
+            let rest = &bytes[at..];
             if self.payload_remaining > 0 {
-                let length = self.payload_remaining.min(bytes.len() as u64);
+                let length = self.payload_remaining.min(rest.len() as u64);
                 self.payload_remaining -= length;
                 self.message_bytes += length;
-                bytes = &bytes[length as usize..];
+                at += length as usize;
                 if self.payload_remaining == 0 {
                     self.end_frame();
                 }
                 continue;
             }
-            if self.header_length == 0
-                && let Some(header) = bytes.first_chunk::<14>()
-            {
-                // The whole header is here, whatever its form: the usual case.
-                self.header = *header;
-                self.header_length = self.header_bytes();
-                bytes = &bytes[usize::from(self.header_length)..];
-                self.begin_payload();
-                continue;
-            }
-            self.header[usize::from(self.header_length)] = bytes[0];
+            self.header[usize::from(self.header_length)] = rest[0];
             self.header_length += 1;
-            bytes = &bytes[1..];
+            at += 1;
             if self.header_length >= 2 && self.header_length == self.header_bytes() {
                 self.begin_payload();
             }
         }
+        at
     }
 
     fn begin_payload(&mut self) {
@@ -96,9 +90,14 @@ impl Boundary {
         }
     }
 
+    /// Whether the next byte begins a frame.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        self.header_length == 0 && self.payload_remaining == 0
+    }
+
     /// Whether the codec holds nothing: no piece of a frame, no fragment of a message.
     pub(super) const fn is_clean(&self) -> bool {
-        self.header_length == 0 && self.payload_remaining == 0 && !self.fragmented
+        self.is_between_frames() && !self.fragmented
     }
 
     /// Bytes of the message in progress.
@@ -134,12 +133,16 @@ mod tests {
         }
         for piece in [1, 2, 3, 5, 7, 13, 4096, stream.len()] {
             let mut boundary = Boundary::default();
-            for bytes in stream.chunks(piece) {
-                boundary.advance(bytes);
+            for mut bytes in stream.chunks(piece) {
+                while !bytes.is_empty() {
+                    let used = boundary.advance(bytes);
+                    assert!(used == bytes.len() || boundary.is_between_frames());
+                    bytes = &bytes[used..];
+                }
             }
             assert!(boundary.is_clean());
             assert_eq!(boundary.take_frames(), (5, 0));
-            boundary.advance(&stream[stream.len() - 3..]);
+            assert_eq!(boundary.advance(&[0x81, 0xFE, 1]), 3);
             assert!(!boundary.is_clean(), "a piece of a header");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::CloseCode;
 use super::boundary::Boundary;
+use super::lying::{self, Found};
 use super::pipe::Pipe;
 use super::rate::Rate;
 use crate::limits;
@@ -44,6 +45,17 @@ impl Default for WsConfig {
     }
 }
 
+impl WsConfig {
+    /// Bytes of the longest frame that is taken.
+    const fn longest_frame(&self) -> usize {
+        if self.max_frame_bytes < self.max_message_bytes {
+            self.max_frame_bytes
+        } else {
+            self.max_message_bytes
+        }
+    }
+}
+
 /// What one step brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -54,12 +66,42 @@ pub(crate) enum Step {
     },
     /// The bytes received so far hold no further message.
     More,
+    /// The codec is empty, and bytes are left: a message may lie in them.
+    Again,
     /// The output is over its high mark: nothing more is read before it is sent.
     Blocked,
     /// The closing handshake is complete, or the peer is gone: close once the output is sent.
     Ended,
     /// A close frame with this code is in the output: whatever comes now is dropped.
     Failed(CloseCode),
+}
+
+/// What lies at the beginning of the received bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lying {
+    /// A message, behind so many bytes of header: it is in hand, and stays where it is until [`Machine::done`].
+    Message {
+        /// Binary, or text.
+        binary: bool,
+        /// Bytes of the frame's header.
+        header: usize,
+    },
+    /// Nothing, or a part of a message that will lie there.
+    More,
+    /// A text message that is not UTF-8: [`Machine::invalid`] closes.
+    Invalid,
+    /// Something for [`Machine::next`].
+    Other,
+}
+
+/// The message in hand.
+#[derive(Debug)]
+enum InHand {
+    None,
+    /// It lies at the beginning of the received bytes, and has this length.
+    Lying(usize),
+    /// The codec gave it.
+    Codec(Message),
 }
 
 /// What a WebSocket waits for.
@@ -75,6 +117,9 @@ pub(crate) enum WsTimer {
     Trim,
 }
 
+/// What is said to who sends a text message that is not UTF-8.
+const NOT_UTF8: &str = "text that is not UTF-8";
+
 /// The state of one WebSocket. See `conn/LIFECYCLE.md`.
 #[derive(Debug)]
 pub(crate) struct Machine {
@@ -82,14 +127,15 @@ pub(crate) struct Machine {
     boundary: Boundary,
     frames: Rate,
     control_frames: Rate,
-    /// The message in hand.
-    message: Option<Message>,
+    message: InHand,
     /// The peer asked for acknowledgements.
     acks: bool,
     /// The codec's buffer grew past what an idle connection may own.
     grown: bool,
     over_rate: bool,
-    /// Nothing the codec wants to send is held back.
+    /// The codec has nothing to hand out, or to send, of what it was given.
+    drained: bool,
+    /// The received bytes hold no further message, nor anything else that could be acted on.
     settled: bool,
     heard_ns: u64,
     pinged_ns: Option<u64>,
@@ -115,7 +161,7 @@ fn context(config: &WsConfig) -> WebSocketContext {
         .write_buffer_size(0)
         .max_write_buffer_size(limits::IDLE_BUFFER_BYTES)
         .max_message_size(Some(config.max_message_bytes))
-        .max_frame_size(Some(config.max_frame_bytes.min(config.max_message_bytes)));
+        .max_frame_size(Some(config.longest_frame()));
     WebSocketContext::new(Role::Server, Some(limits))
 }
 
@@ -126,10 +172,11 @@ impl Machine {
             boundary: Boundary::default(),
             frames: Rate::new(config.frames_per_second),
             control_frames: Rate::new(config.control_frames_per_second),
-            message: None,
+            message: InHand::None,
             acks,
             grown: false,
             over_rate: false,
+            drained: true,
             settled: true,
             heard_ns: now_ns,
             pinged_ns: None,
@@ -137,14 +184,55 @@ impl Machine {
         }
     }
 
-    /// Takes bytes of `wires.input` until a message is complete; says how many were used.
+    /// Takes a message that lies whole at the beginning of `input`, if nothing has to be judged about it. A frame that
+    /// will be as long as `room` at most may come in pieces. `blocked` while nothing more is read before output is sent.
+    pub(crate) fn take_lying(
+        &mut self,
+        input: &mut [u8],
+        room: usize,
+        blocked: bool,
+        peer_closed: bool,
+        config: &WsConfig,
+        now_ns: u64,
+    ) -> Lying {
+        debug_assert!(matches!(self.message, InHand::None), "one message is in hand at a time");
+        self.settled = false;
+        let is_codecs = !self.drained || !self.boundary.is_clean() || !self.context.can_write();
+        if is_codecs || self.over_rate || blocked {
+            return Lying::Other;
+        }
+        match lying::find(input, config.longest_frame()) {
+            Found::Whole(frame) => {
+                self.over_rate = !self.frames.allows(1, now_ns);
+                if !frame.unmask(&mut input[frame.header..frame.header + frame.length]) {
+                    return Lying::Invalid;
+                }
+                self.message = InHand::Lying(frame.length);
+                Lying::Message { binary: frame.binary, header: frame.header }
+            }
+            Found::Part(total) if !peer_closed && total.is_none_or(|total| total <= room) => {
+                self.settled = true;
+                Lying::More
+            }
+            Found::Part(_) | Found::Other => Lying::Other,
+        }
+    }
+
+    /// Closes after a text message that is not UTF-8.
+    pub(crate) fn invalid(&mut self, output: &mut Vec<u8>) -> Step {
+        self.send_close(CloseCode::Invalid, NOT_UTF8, output);
+        Step::Failed(CloseCode::Invalid)
+    }
+
+    /// Gives bytes of `wires.input` to the codec until a message is complete, or the next may be taken where it lies; says
+    /// how many were used.
     pub(crate) fn next(
         &mut self,
         mut wires: Wires<'_>,
         config: &WsConfig,
         now_ns: u64,
     ) -> (Step, usize) {
-        debug_assert!(self.message.is_none(), "one message is in hand at a time");
+        debug_assert!(matches!(self.message, InHand::None), "one message is in hand at a time");
         let mut used = 0;
         self.settled = false;
         let step = loop {
@@ -163,30 +251,39 @@ impl Machine {
                 taken: 0,
                 output: wires.output,
                 boundary: &mut self.boundary,
+                may_begin: self.drained,
                 peer_closed: wires.peer_closed,
             };
             let result = self.context.read(&mut pipe);
-            if pipe.taken > 0 {
-                used += pipe.taken;
+            let taken = pipe.taken;
+            if taken > 0 {
+                used += taken;
                 let (frames, control) = self.boundary.take_frames();
                 self.over_rate = !self.frames.allows(frames, now_ns)
                     || !self.control_frames.allows(control, now_ns);
                 // The codec reserves room for a whole frame as soon as it knows its length.
                 self.grown |= self.boundary.message_bytes() > limits::IDLE_BUFFER_BYTES as u64 / 2;
             }
+            self.drained = false;
             match result {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
                     self.grown |= message.len() > limits::IDLE_BUFFER_BYTES / 2;
                     let binary = message.is_binary();
-                    self.message = Some(message);
+                    self.message = InHand::Codec(message);
                     break Step::Message { binary };
                 }
                 // Answers to pings and closes leave with the next read.
                 Ok(_) => {}
                 Err(error) => match self.outcome(error, config, &mut wires) {
                     Step::More => {
-                        self.settled = true;
-                        break Step::More;
+                        self.drained = true;
+                        if used == wires.input.len() {
+                            self.settled = true;
+                            break Step::More;
+                        }
+                        if self.boundary.is_clean() {
+                            break Step::Again;
+                        }
                     }
                     step => break step,
                 },
@@ -204,7 +301,7 @@ impl Machine {
             Error::Protocol(violation) => {
                 self.fail(CloseCode::Protocol, &violation.to_string(), wires)
             }
-            Error::Utf8(_) => self.fail(CloseCode::Invalid, "text that is not UTF-8", wires),
+            Error::Utf8(_) => self.fail(CloseCode::Invalid, NOT_UTF8, wires),
             Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
                 let most = max_size.min(config.max_message_bytes);
                 self.fail(
@@ -240,8 +337,7 @@ impl Machine {
         if !self.context.can_write() {
             return;
         }
-        let mut pipe =
-            Pipe { input: &[], taken: 0, output, boundary: &mut self.boundary, peer_closed: false };
+        let mut pipe = Pipe::of_output(output, &mut self.boundary);
         let frame = CloseFrame {
             code: coding::CloseCode::from(code.code()),
             reason: cut(reason, 123).to_owned().into(),
@@ -252,21 +348,24 @@ impl Machine {
         debug_assert!(sent.is_ok(), "the pipe takes everything: {sent:?}");
     }
 
-    /// The content of the message in hand.
-    pub(crate) fn body(&self) -> &[u8] {
+    /// The content of the message in hand. `received` is what [`Machine::take_lying`] was given, without the header.
+    pub(crate) fn body<'a>(&'a self, received: &'a [u8]) -> &'a [u8] {
         match &self.message {
-            Some(Message::Text(text)) => text.as_bytes(),
-            Some(Message::Binary(bytes)) => bytes,
-            _ => &[],
+            InHand::Lying(length) => &received[..*length],
+            InHand::Codec(message) => content(message),
+            InHand::None => &[],
         }
     }
 
-    /// The message in hand is finished with.
-    pub(crate) fn done(&mut self, now_ns: u64) {
-        self.message = None;
+    /// The message in hand is finished with. Says how many of the received bytes it took.
+    pub(crate) fn done(&mut self, now_ns: u64) -> usize {
         // While a message was in hand nothing was read: a pong may lie unread, so its time begins anew.
         if let Some(pinged_ns) = &mut self.pinged_ns {
             *pinged_ns = now_ns;
+        }
+        match std::mem::replace(&mut self.message, InHand::None) {
+            InHand::Lying(length) => length,
+            InHand::Codec(_) | InHand::None => 0,
         }
     }
 
@@ -291,15 +390,26 @@ impl Machine {
         self.closing_ns.is_some()
     }
 
+    /// Whether further bytes are of use: what was received holds nothing more that could be acted on.
+    pub(crate) const fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// Bytes the codec holds of messages that are incomplete or in hand.
     pub(crate) fn held_bytes(&self) -> usize {
-        self.boundary.message_bytes() as usize + self.body().len()
+        let in_hand = match &self.message {
+            InHand::Codec(message) => content(message).len(),
+            InHand::Lying(_) | InHand::None => 0,
+        };
+        self.boundary.message_bytes() as usize + in_hand
     }
 
     /// The next deadline. `reading` is false while we do not read: the peer's silence is then our own doing.
     pub(crate) fn deadline(&self, config: &WsConfig, reading: bool) -> Option<(WsTimer, u64)> {
         if let Some(since_ns) = self.closing_ns {
-            return Some((WsTimer::Close, since_ns + config.close_within_ns));
+            // A message in hand is finished first: the service still reads it.
+            return matches!(self.message, InHand::None)
+                .then(|| (WsTimer::Close, since_ns + config.close_within_ns));
         }
         if !reading {
             return None;
@@ -315,8 +425,8 @@ impl Machine {
 
     fn can_trim(&self) -> bool {
         self.grown
-            && self.settled
-            && self.message.is_none()
+            && self.drained
+            && matches!(self.message, InHand::None)
             && self.boundary.is_clean()
             && self.context.can_write()
     }
@@ -334,8 +444,7 @@ impl Machine {
         if !self.context.can_write() {
             return;
         }
-        let mut pipe =
-            Pipe { input: &[], taken: 0, output, boundary: &mut self.boundary, peer_closed: false };
+        let mut pipe = Pipe::of_output(output, &mut self.boundary);
         let sent = self.context.write(&mut pipe, Message::Ping(Bytes::new()));
         debug_assert!(sent.is_ok(), "the pipe takes everything: {sent:?}");
         self.pinged_ns = Some(now_ns);
@@ -348,6 +457,14 @@ impl Machine {
         let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
         let written = header.format(length as u64, output);
         debug_assert!(written.is_ok(), "a vector takes everything: {written:?}");
+    }
+}
+
+fn content(message: &Message) -> &[u8] {
+    match message {
+        Message::Text(text) => text.as_bytes(),
+        Message::Binary(bytes) => bytes,
+        _ => &[],
     }
 }
 
