@@ -147,9 +147,7 @@ impl EventBus for Service {
             .map_err(|bad| Status::invalid_argument(format!("filter: {bad}")))?;
         let cursor = match request.cursor.as_str() {
             "" => None,
-            text => Some(text.parse().map_err(|_| {
-                Status::invalid_argument("cursor: give back `next_cursor` as it came")
-            })?),
+            text => Some(text.parse().map_err(Status::invalid_argument)?),
         };
         let query = Query {
             filter,

@@ -1,5 +1,7 @@
 //! Reading what is stored, for gRPC and HTTP alike.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Bus;
@@ -21,7 +23,32 @@ pub(super) struct Query {
     pub(super) from_ns: Option<u64>,
     pub(super) to_ns: Option<u64>,
     pub(super) limit: u64,
-    pub(super) cursor: Option<u64>,
+    pub(super) cursor: Option<Cursor>,
+}
+
+/// Where the rest of a look into the past lies. It keeps the end that was found at first: on a busy bus a look that
+/// found a new end with every page would never come to one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cursor {
+    next: u64,
+    end: u64,
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.next, self.end)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let read = |(next, end): (&str, &str)| {
+            Some(Cursor { next: next.parse().ok()?, end: end.parse().ok()? })
+        };
+        text.split_once('-').and_then(read).ok_or("cursor: give back `next_cursor` as it came")
+    }
 }
 
 /// Walks through the past.
@@ -39,13 +66,14 @@ impl Past {
     pub(super) async fn new(bus: &Arc<Bus>, query: Query) -> Result<Past, StoreError> {
         let extent = bus.store.extent();
         let from = match (query.cursor, query.from_ns) {
-            (Some(position), _) => position,
+            (Some(cursor), _) => cursor.next,
             (None, Some(time)) => bus.store.position_at(time).await?,
             (None, None) => extent.earliest,
         };
-        let end = match query.to_ns {
-            Some(time) => bus.store.position_at(time).await?,
-            None => extent.next,
+        let end = match (query.cursor, query.to_ns) {
+            (Some(cursor), _) => cursor.end,
+            (None, Some(time)) => bus.store.position_at(time).await?,
+            (None, None) => extent.next,
         };
         let limit = if query.limit == 0 { LIMIT_DEFAULT } else { query.limit.min(LIMIT_MAX) };
         Ok(Past {
@@ -97,6 +125,9 @@ impl Past {
 
     /// Where to go on; empty when nothing is left.
     pub(super) fn cursor(&self) -> String {
-        if self.next < self.end { self.next.to_string() } else { String::new() }
+        if self.next >= self.end {
+            return String::new();
+        }
+        Cursor { next: self.next, end: self.end }.to_string()
     }
 }

@@ -114,7 +114,7 @@ fn parse(text: &str) -> Result<Query, String> {
             "game" => wanted.game_keys.push(number(&key, &value)?),
             "source" => wanted.sources.push(value),
             "limit" => query.limit = number(&key, &value)?,
-            "cursor" => query.cursor = Some(number(&key, &value)?),
+            "cursor" => query.cursor = Some(value.parse()?),
             _ => {
                 return Err(format!(
                     "there is no parameter `{key}`; there are from, to, type, topic, game, source, limit, cursor"
@@ -179,9 +179,9 @@ mod tests {
 
     #[test]
     fn parameters_are_read_and_mistakes_named() {
-        let query = parse("from=1970-01-01T00:00:02Z&to=3.5&type=HAND_PLAYED&topic=game.%3E&game=7&limit=5&cursor=9").unwrap();
+        let query = parse("from=1970-01-01T00:00:02Z&to=3.5&type=HAND_PLAYED&topic=game.%3E&game=7&limit=5&cursor=9-12").unwrap();
         assert_eq!((query.from_ns, query.to_ns), (Some(2 * SECOND), Some(3_500_000_000)));
-        assert_eq!((query.limit, query.cursor), (5, Some(9)));
+        assert_eq!((query.limit, query.cursor), (5, Some("9-12".parse().unwrap())));
         assert!(
             query.filter.wants_topic("game.hand.played")
                 && !query.filter.wants_topic("system.error")
@@ -193,6 +193,7 @@ mod tests {
             ("from=noon", "from"),
             ("what=1", "what"),
             ("topic=%zz", "%"),
+            ("cursor=9", "cursor"),
         ] {
             let reason = parse(text).unwrap_err();
             assert!(reason.contains(name), "{text}: {reason}");

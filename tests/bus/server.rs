@@ -293,21 +293,53 @@ async fn the_past_is_told_by_grpc_in_pieces() {
     publish(&mut client, batch(1, 1, 500)).await.unwrap();
     let (mut found, mut cursor) = (Vec::new(), String::new());
     loop {
-        let request = GetHistoryRequest { limit: 120, cursor, ..Default::default() };
-        let mut answers = client.get_history(request).await.unwrap().into_inner();
-        cursor = String::new();
-        while let Some(answer) = answers.message().await.unwrap() {
-            found.extend(
-                EventBatch::decode(answer.batch).unwrap().events.iter().map(|event| event.sequence),
-            );
-            cursor = answer.next_cursor;
-        }
+        let (more, next) = page(&mut client, 120, cursor).await;
+        found.extend(more);
+        cursor = next;
         if cursor.is_empty() {
             break;
         }
         assert_eq!(found.len() % 120, 0);
     }
     assert_eq!(found, (1..=500).collect::<Vec<_>>());
+}
+
+/// One page of the past: sequences, and where to go on.
+async fn page(client: &mut BusClient, limit: u64, cursor: String) -> (Vec<u64>, String) {
+    let request = GetHistoryRequest { limit, cursor, ..Default::default() };
+    let mut answers = client.get_history(request).await.unwrap().into_inner();
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    while let Some(answer) = answers.message().await.unwrap() {
+        found.extend(
+            EventBatch::decode(answer.batch).unwrap().events.iter().map(|event| event.sequence),
+        );
+        cursor = answer.next_cursor;
+    }
+    (found, cursor)
+}
+
+#[tokio::test]
+async fn a_look_into_the_past_of_a_busy_bus_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_bus, mut client) = bus(dir.path()).await;
+    publish(&mut client, batch(1, 1, 10)).await.unwrap();
+    let (mut found, mut cursor) = page(&mut client, 4, String::new()).await;
+    for first in [11, 21, 31] {
+        assert!(!cursor.is_empty(), "what was stored meanwhile is no part of it");
+        publish(&mut client, batch(1, first, first + 9)).await.unwrap();
+        let (more, next) = page(&mut client, 4, cursor).await;
+        found.extend(more);
+        cursor = next;
+        if cursor.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(found, (1..=10).collect::<Vec<_>>());
+
+    let request = GetHistoryRequest { cursor: "4".to_owned(), ..Default::default() };
+    let refused = client.get_history(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("next_cursor"), "{refused}");
 }
 
 async fn get(address: std::net::SocketAddr, path: &str, header: &str) -> String {
@@ -337,7 +369,7 @@ async fn the_past_is_told_by_http_as_lines_of_json() {
         "{}",
         lines[0]
     );
-    assert_eq!(lines[3], r#"{"next_cursor":"4"}"#);
+    assert_eq!(lines[3], r#"{"next_cursor":"4-21"}"#);
     let answer = get(bus.address(), "/api/v1/events?topic=a..b", "").await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("a..b"), "{answer}");
 }
