@@ -33,6 +33,8 @@ use crate::journal::OpenError;
 pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one HTTP/2 frame: with the protocol's least, 16 KiB, a large batch costs a system call for each.
 pub(super) const FRAME_BYTES_MAX: u32 = 256 << 10;
+/// What a stream may send ahead of its being read; a connection may twice that.
+const WINDOW_BYTES: u32 = 1 << 20;
 /// How often a silent connection is asked whether it is alive, and how long it may take to say so.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(10));
 /// Streams of one connection.
@@ -268,9 +270,10 @@ async fn prepare(config: Config, closing: watch::Receiver<bool>) -> Result<Prepa
         .http2_keepalive_interval(Some(KEEP_ALIVE.0))
         .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
         .max_concurrent_streams(STREAMS_MAX)
-        // A window of one large batch a stream: a stream that is not read holds no more.
-        .initial_stream_window_size(MESSAGE_BYTES_MAX as u32)
-        .initial_connection_window_size(2 * MESSAGE_BYTES_MAX as u32);
+        // What a publisher whose turn has not come has sent ahead is memory that no budget counts. A message comes in over
+        // several windows as well.
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(2 * WINDOW_BYTES);
     if let Some((certificate, key)) = config.tls {
         let tls = ServerTlsConfig::new().identity(Identity::from_pem(certificate, key));
         server = server.tls_config(tls).map_err(|error| StartError::Tls(error.to_string()))?;
