@@ -165,4 +165,8 @@ impl EventLog for ShmLog {
     fn service_wake(&mut self, now: Now) {
         self.writer.service_wake(to_shm(now));
     }
+
+    fn alert(&mut self, now: Now) {
+        self.writer.alert(to_shm(now));
+    }
 }

@@ -155,4 +155,6 @@ pub trait EventLog {
     fn wake_due(&self) -> Option<u64>;
     /// Wakes readers whose wake was put off and is due.
     fn service_wake(&mut self, now: Now);
+    /// Wakes readers for what is about to be committed, so that they come to themselves meanwhile.
+    fn alert(&mut self, now: Now);
 }

@@ -15,6 +15,9 @@ use crate::{
 
 /// A sleeper looks at the log again after this long at the latest, woken or not.
 pub(crate) const SLEEP_MAX: Duration = Duration::from_millis(250);
+/// For so long a sleeper that was woken looks for what it was woken for: the writer wakes it while it still converts
+/// the event, which takes some 20 µs on a thread that was asleep itself.
+const LOOK: Duration = Duration::from_micros(50);
 /// Waking takes at most one part in so many of the writer's time.
 const SHARE: u64 = 10;
 
@@ -42,6 +45,19 @@ pub(crate) fn sleep(word: &AtomicU32, value: u32, timeout: Duration) -> io::Resu
         Err(Errno::INTR) => Ok(Slept::Interrupted),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Looks for what a wake announced until `found`, and gives up soon: it comes in microseconds or not at all. Does not yield
+/// meanwhile: on a busy CPU that would cost a whole time slice.
+pub(crate) fn look(mut found: impl FnMut() -> bool) -> bool {
+    let begin = Instant::now();
+    while begin.elapsed() < LOOK {
+        if found() {
+            return true;
+        }
+        std::hint::spin_loop();
+    }
+    false
 }
 
 /// Wakes all who sleep on `word`.
@@ -75,6 +91,18 @@ impl WakeBudget {
             self.due = true;
             return;
         }
+        self.ring(control, head, now);
+    }
+
+    /// Wakes the sleepers before there is anything to read, if the budget allows it. One that sleeps again before the
+    /// commit has set its bit again, and the commit's own wake finds it.
+    pub(crate) fn alert(&mut self, control: &Control, head: &TableHead, now: Now) {
+        if now.mono_ns >= self.not_before_ns && protocol::sleepers(head) {
+            self.ring(control, head, now);
+        }
+    }
+
+    fn ring(&mut self, control: &Control, head: &TableHead, now: Now) {
         let begin = Instant::now();
         protocol::ring(control, head);
         wake_all(&control.wake.0);

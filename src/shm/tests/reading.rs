@@ -141,6 +141,63 @@ fn a_wait_ends_when_something_is_committed() {
 }
 
 #[test]
+fn an_alerted_reader_finds_what_is_committed_after_it() {
+    let home = Home::new();
+    let mut writer = LogWriter::open(home.path(), &small()).expect("open");
+    writer.alert(Now::read());
+    assert_eq!(writer.wakes(), (0, 0), "nobody sleeps");
+    for sequence in 1..=50 {
+        let mut sleeper = reader(&home, "sleeper", Guarantee::Lossy, Start::Latest);
+        let sleeping = std::thread::spawn(move || {
+            let frame = sleeper.next(Duration::from_secs(60)).expect("read").expect("woken");
+            frame.header().first_sequence
+        });
+        let before = writer.wakes().0;
+        while writer.wakes().0 == before {
+            writer.alert(Now::read());
+            std::thread::yield_now();
+        }
+        // It looks for the event, or has gone to sleep again: it gets it either way.
+        if sequence % 2 == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        frame(&mut writer, 1, 10);
+        while !sleeping.is_finished() {
+            // A wake so soon after the alert may be put off.
+            writer.service_wake(Now::read());
+            std::thread::yield_now();
+        }
+        assert_eq!(sleeping.join().expect("the sleeper"), sequence);
+    }
+}
+
+#[test]
+fn an_alert_so_soon_after_a_wake_is_left_out() {
+    let home = Home::new();
+    let mut writer = LogWriter::open(home.path(), &small()).expect("open");
+    let mut sleeper = reader(&home, "sleeper", Guarantee::Lossy, Start::Latest);
+    let sleeping = std::thread::spawn(move || {
+        sleeper.next(Duration::from_secs(60)).expect("read").expect("woken");
+    });
+    let now = Now::read();
+    while writer.wakes().0 == 0 {
+        writer.alert(now);
+    }
+    // By its clock no time has passed.
+    for _ in 0..1_000 {
+        writer.alert(now);
+        std::thread::yield_now();
+    }
+    assert_eq!((writer.wakes(), writer.wake_due()), ((1, 0), None));
+    frame(&mut writer, 1, 10);
+    while !sleeping.is_finished() {
+        writer.service_wake(Now::read());
+        std::thread::yield_now();
+    }
+    sleeping.join().expect("the sleeper");
+}
+
+#[test]
 fn waking_takes_at_most_a_tenth_of_the_time() {
     let home = Home::new();
     let mut writer = LogWriter::open(home.path(), &small()).expect("open");

@@ -75,10 +75,16 @@ impl Batching {
         self.due(now).or_else(|| self.commits_when_idle().then_some(Cause::Idle))
     }
 
+    /// Whether what comes alone is committed at once.
+    #[must_use]
+    pub fn is_adaptive(&self) -> bool {
+        self.mode == Mode::Adaptive
+    }
+
     /// Whether a quiet poll would commit: then the next poll must not sleep.
     #[must_use]
     pub fn commits_when_idle(&self) -> bool {
-        self.mode == Mode::Adaptive && self.opened_mono_ns.is_some()
+        self.is_adaptive() && self.opened_mono_ns.is_some()
     }
 
     /// Whether an event waits that must not.

@@ -220,6 +220,8 @@ impl EventLog for MemoryLog {
     }
 
     fn service_wake(&mut self, _now: Now) {}
+
+    fn alert(&mut self, _now: Now) {}
 }
 
 #[cfg(test)]

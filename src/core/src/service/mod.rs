@@ -215,6 +215,18 @@ impl<L: EventLog> Service<L> {
         }
     }
 
+    /// Wakes readers for an event that is about to come, unless it would wait in its batch anyway.
+    pub fn alert(&mut self, now: Now) {
+        if self.intake.batching.is_adaptive() {
+            self.intake.log.alert(now);
+        }
+    }
+
+    /// The next stored event's sequence: it tells whether a call has stored any.
+    pub fn next_sequence(&self) -> u64 {
+        self.intake.log.next_sequence()
+    }
+
     /// Commits whatever is open. Call before the process ends.
     pub fn commit_all(&mut self, now: Now) {
         self.intake.commit(Cause::Drain, now);

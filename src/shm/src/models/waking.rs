@@ -52,6 +52,10 @@ fn read_until(shared: &Shared, futex: &Futex, index: usize, end: u64) {
 
 fn commit(shared: &Shared, futex: &Futex, end: u64) {
     protocol::publish_committed(&shared.control, end, end / FRAME + 1);
+    alert(shared, futex);
+}
+
+fn alert(shared: &Shared, futex: &Futex) {
     if protocol::sleepers(&shared.head) {
         protocol::ring(&shared.control, &shared.head);
         futex.wake_all();
@@ -65,6 +69,23 @@ fn one_commit_wakes_one_sleeper() {
         let shared = Arc::new((Shared::new(), Futex::new()));
         let writer = shared.clone();
         let writing = thread::spawn(move || commit(&writer.0, &writer.1, 2 * FRAME));
+        read_until(&shared.0, &shared.1, 0, 2 * FRAME);
+        writing.join().expect("the writer is done");
+    });
+}
+
+/// An alert comes before there is anything to read: whoever sleeps again after it is woken by the commit.
+#[test]
+fn the_commit_wakes_who_slept_again_after_the_alert() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(5);
+    model.check(|| {
+        let shared = Arc::new((Shared::new(), Futex::new()));
+        let writer = shared.clone();
+        let writing = thread::spawn(move || {
+            alert(&writer.0, &writer.1);
+            commit(&writer.0, &writer.1, 2 * FRAME);
+        });
         read_until(&shared.0, &shared.1, 0, 2 * FRAME);
         writing.join().expect("the writer is done");
     });

@@ -80,6 +80,8 @@ impl Waiter {
         match slept.map_err(ReadError::Io)? {
             _ if self.something_new() => Ok(Waited::Ready),
             Slept::Interrupted => Ok(Waited::Interrupted),
+            // The writer may have called before its commit.
+            Slept::Woken if wake::look(|| self.something_new()) => Ok(Waited::Ready),
             Slept::Woken | Slept::TimedOut => Ok(Waited::TimedOut),
         }
     }

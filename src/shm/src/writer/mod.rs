@@ -119,6 +119,12 @@ impl LogWriter {
         }
     }
 
+    /// Wakes the sleepers for what is about to be committed: they come to themselves while the event is converted, and
+    /// look for it for a moment. Does nothing where waking again so soon would cost too much.
+    pub fn alert(&mut self, now: Now) {
+        self.budget.alert(self.log.control(), self.table.head(), now);
+    }
+
     /// Wakes done, and wakes put off, since the start.
     pub fn wakes(&self) -> (u64, u64) {
         (self.budget.woken, self.budget.deferred)
