@@ -1,11 +1,12 @@
 """How cost grows with connections, readers, the size of an event and what it holds.
 
-    perf/growth             1 to 10,000 connections, 0 to 64 readers, events of 100 B to 1 MB, all workloads
+    perf/growth             1 to 10,000 connections, 0 to 64 readers, events of 100 B to 1 MB, all workloads, quiet games
     perf/growth --quick     shows that it runs, measures nothing
 
 CPU of the hot thread an event and events a second, flat out, in turns with a bare epoll loop (`jimbot-floor`) on the same
 CPU for connections and sizes; the median over the rounds with the interval that holds it with 95 % confidence. Connecting
-is left out. Readers sleep until they are woken, and share the CPUs that the service leaves them.
+is left out. Readers sleep until they are woken, and share the CPUs that the service leaves them. Quiet games have sent one
+whole state each over a WebSocket of its own, and answer pings.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from typing import Any
 
 from measure import machine, stats
 from measure.process import CONSUMER_CPU, SERVER_CPU, Running, binary, cost, first_line, load, start_service
+from quiet_games import QuietGames
+from sender import on_client_cpu
 
 HERE = Path(__file__).resolve().parent
 CONNECTIONS = (1, 8, 64, 512, 4096, 10_000)
@@ -30,6 +33,9 @@ READERS = (0, 1, 2, 4, 8, 16, 32, 64)
 SIZES = (100, 300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 WORKLOADS = ("small", "cascade", "mixed", "batch", "state")
 READER_RATE = 20_000
+QUIET_GAMES = (1_000, 10_000)
+# Longer than the 20 s of silence after which the service pings, so that each game is pinged once at least.
+QUIET_SECONDS = 25.0
 # Readers that do nothing but read, several in one process: their own cost is not what is asked for.
 READING = """
 import sys, threading
@@ -151,6 +157,32 @@ def workloads(work: Path, rounds: int, seconds: float) -> dict[str, Any]:
         }
 
 
+def quiet(work: Path, seconds: float, counts: tuple[int, ...]) -> dict[str, Any]:
+    """What games cost that are connected and silent."""
+    found: dict[str, Any] = {}
+    for count in counts:
+        states = subprocess.run([binary("jimbot-load"), "--workload", "state", "--print", str(count)], capture_output=True, check=True)
+        with Running() as running, on_client_cpu():
+            service = start_service(running, work / f"quiet-{count}")
+            empty = cost(service.pid)
+            games = QuietGames(service.address, count, iter(states.stdout.splitlines()))
+            running.callback(games.close)
+            games.answer_pings(seconds / 5)
+            before, pings = cost(service.pid), games.pings
+            games.answer_pings(seconds)
+            after = cost(service.pid)
+            spent = after.since(before)
+            found[str(count)] = {
+                "seconds": seconds,
+                "pings": games.pings - pings,
+                "hot_percent": spent.hottest_ns / seconds / 1e7,
+                "all_percent": spent.cpu_ns / seconds / 1e7,
+                "empty_mb": (empty.resident_bytes - empty.shared_bytes) / 1e6,
+                "resident_mb": (after.resident_bytes - after.shared_bytes) / 1e6,
+            }
+    return found
+
+
 def told(report: dict[str, Any]) -> list[str]:
     lines = [*machine.lines(report["machine"]), f"µs of CPU an event (hot thread), median of {report['rounds']} rounds (95 % interval)", ""]
     lines.append(f"  {'connections, HTTP':20} {'service':>24} {'bare epoll loop':>24} {'ratio':>20} {'events/s':>10} {'MB':>7}")
@@ -176,6 +208,11 @@ def told(report: dict[str, Any]) -> list[str]:
             f"  {name:20} {stats.text(row['hot_us']):>24} {row['bytes_per_event']:16,.0f} {row['hot_us']['median'] * 1e3 / row['bytes_per_event']:10.2f}"
             f" {row['events_per_second']['median']:10,.0f}"
         )
+    lines += ["", f"  {'quiet games':20} {'% of a CPU, hot thread':>24} {'all threads':>12} {'pings':>8} {'MB beside the log':>18} {'empty service':>14}"]
+    lines += [
+        f"  {name:20} {row['hot_percent']:24.2f} {row['all_percent']:12.2f} {row['pings']:8,} {row['resident_mb']:18.1f} {row['empty_mb']:14.1f}"
+        for name, row in report["quiet"].items()
+    ]
     return lines
 
 
@@ -228,9 +265,10 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="tiny: shows that it runs")
     parser.add_argument("--out", type=Path, default=HERE / "out")
     options = parser.parse_args()
-    counts, reading, wanted = CONNECTIONS, READERS, SIZES
+    counts, reading, wanted, silent, silence = CONNECTIONS, READERS, SIZES, QUIET_GAMES, QUIET_SECONDS
     if options.quick:
         options.rounds, options.seconds, counts, reading, wanted = 2, 0.05, (1, 64), (0, 2), (100, 100_000)
+        silent, silence = (20,), 0.2
     described = machine.describe()
     work = Path(tempfile.mkdtemp(prefix="jimbot-growth-", dir="/dev/shm"))
     try:
@@ -241,6 +279,7 @@ def main() -> None:
             "sizes": sizes(work, options.rounds, options.seconds, wanted),
             "readers": readers(work, options.rounds, options.seconds, reading),
             "workloads": workloads(work, options.rounds, options.seconds),
+            "quiet": quiet(work, silence, silent),
         }
     finally:
         shutil.rmtree(work)
