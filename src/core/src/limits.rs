@@ -189,12 +189,12 @@ pub const FRAMES_PER_SECOND: u64 = 10_000_000;
 pub const CONTROL_FRAMES_PER_SECOND: u64 = 1_000;
 /// A WebSocket that was silent for this long is sent a ping.
 pub const PING_AFTER_NS: u64 = 20 * SECOND;
+/// Pings leave at multiples of this, those of all silent WebSockets together: to wake for each would cost more than it.
+pub const PING_STEP_NS: u64 = SECOND / 2;
 /// A WebSocket that stays silent for this long after our ping is closed.
 pub const PONG_WITHIN_NS: u64 = 20 * SECOND;
 /// After our close frame the peer's is awaited for this long.
 pub const CLOSE_WITHIN_NS: u64 = 2 * SECOND;
-/// A WebSocket whose codec grew with a large message gives the memory back after this much silence.
-pub const TRIM_AFTER_NS: u64 = SECOND;
 
 const _: () = {
     assert!(BATCH_BYTES >= BATCH_BYTES_MIN && BATCH_BYTES <= BATCH_BYTES_MAX);

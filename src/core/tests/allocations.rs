@@ -136,3 +136,32 @@ fn a_websocket_allocates_at_most_once_for_each_buffer_fill() {
         assert!(allocations.count_total <= fills, "{} > {fills}", allocations.count_total);
     }
 }
+
+#[test]
+fn a_quiet_websocket_owns_no_memory_of_its_own() {
+    // Buffers of the pool, which all connections share, are there from the first one on.
+    let mut first = Bare::new();
+    let talk = |bare: &mut Bare| {
+        bare.turn(&upgrade("/ws?ack=1"));
+        bare.turn(&frame(0x81, b"{\"type\":\"HEARTBEAT\"}"));
+        bare.turn(&frame(0x89, b"ping"));
+        bare.turn(&frame(0x8A, b"pong"));
+        // In fragments, which the codec collects.
+        bare.turn(&frame(0x01, &[b'x'; 10_000]));
+        bare.turn(&frame(0x80, b"y"));
+    };
+    talk(&mut first);
+    assert_eq!(first.seen, 3);
+    let mut shared = std::mem::replace(
+        &mut first.shared,
+        Shared::new(ConnConfig::default(), Access::new(AccessConfig::default())),
+    );
+    let held = measure(|| {
+        let mut quiet = Bare::new();
+        std::mem::swap(&mut quiet.shared, &mut shared);
+        talk(&mut quiet);
+        std::mem::swap(&mut quiet.shared, &mut shared);
+        std::mem::forget(quiet.conn);
+    });
+    assert!(held.bytes_current < 1_024, "{held:?}");
+}

@@ -336,8 +336,9 @@ impl Connection {
                 if !machine.is_closing() {
                     shared.tally.add(Counted::closed(code));
                 }
+                let config = &shared.config.ws;
                 self.output.write(&mut shared.pool, now_ns, |out, _| {
-                    machine.close(code, reason, out, now_ns);
+                    machine.close(code, reason, out, config, now_ns);
                 });
             }
             Phase::InHand { .. } | Phase::Upgrade => self.head.keep_alive = false,

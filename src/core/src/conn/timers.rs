@@ -27,8 +27,6 @@ pub enum ConnTimer {
     Pong,
     /// The peer's close frame.
     Close,
-    /// The memory of a large message is given back.
-    Trim,
 }
 
 const SLOW_HEAD: Fault = Fault::fatal(
@@ -138,11 +136,6 @@ impl Connection {
                 self.fail_websocket(shared, CloseCode::Internal, reason, now_ns);
             }
             ConnTimer::Close => self.end(Phase::Finish, now_ns),
-            ConnTimer::Trim => {
-                if let Phase::WebSocket(machine) = &mut self.phase {
-                    machine.trim(&shared.config.ws);
-                }
-            }
         }
     }
 
@@ -159,7 +152,6 @@ impl From<WsTimer> for ConnTimer {
             WsTimer::Heartbeat => ConnTimer::Heartbeat,
             WsTimer::Pong => ConnTimer::Pong,
             WsTimer::Close => ConnTimer::Close,
-            WsTimer::Trim => ConnTimer::Trim,
         }
     }
 }

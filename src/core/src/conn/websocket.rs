@@ -45,9 +45,9 @@ impl Connection {
                 }
                 Lying::More => break Step::More,
                 Lying::Invalid => {
-                    break self
-                        .output
-                        .write(&mut shared.pool, now_ns, |output, _| machine.invalid(output));
+                    break self.output.write(&mut shared.pool, now_ns, |output, _| {
+                        machine.invalid(output, config)
+                    });
                 }
                 Lying::Other => {}
             }
@@ -69,7 +69,13 @@ impl Connection {
             }
             Step::More if self.draining && !machine.is_closing() => {
                 self.output.write(&mut shared.pool, now_ns, |out, _| {
-                    machine.close(ws::CloseCode::GoingAway, "the service shuts down", out, now_ns);
+                    machine.close(
+                        ws::CloseCode::GoingAway,
+                        "the service shuts down",
+                        out,
+                        config,
+                        now_ns,
+                    );
                 });
             }
             Step::More | Step::Again | Step::Blocked => {}

@@ -1,8 +1,8 @@
 //! Where frames begin and end in the bytes the codec was given.
 //!
-//! tungstenite keeps bytes of its own and does not say how many. To know when its buffer is empty (so that a codec
-//! that grew with a large message can be replaced by a fresh one) and how much of a message it holds (so that the
-//! memory counts towards the budget of all connections), the frame lengths are followed beside it. Whether a frame is
+//! tungstenite keeps bytes of its own and does not say how many. To know when its buffer is empty (so that it can go)
+//! and how much of a message it holds (so that the memory counts towards the budget of all connections), the frame
+//! lengths are followed beside it. Whether a frame is
 //! legal is tungstenite's to say.
 
 /// Follows frames through a stream of bytes.

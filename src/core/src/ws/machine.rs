@@ -6,11 +6,11 @@ use super::lying::{self, Found};
 use super::pipe::Pipe;
 use super::rate::Rate;
 use crate::limits;
+use tungstenite::Message;
 use tungstenite::error::{CapacityError, Error, ProtocolError};
-use tungstenite::protocol::frame::coding::{self, Data, OpCode};
+use tungstenite::protocol::frame::coding::{self, Control, Data, OpCode};
 use tungstenite::protocol::frame::{CloseFrame, FrameHeader};
 use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
-use tungstenite::{Bytes, Message};
 
 /// Limits and times of a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,8 +113,6 @@ pub(crate) enum WsTimer {
     Pong,
     /// The peer's close frame.
     Close,
-    /// Silence after a large message: give its memory back.
-    Trim,
 }
 
 /// What is said to who sends a text message that is not UTF-8.
@@ -123,15 +121,15 @@ const NOT_UTF8: &str = "text that is not UTF-8";
 /// The state of one WebSocket. See `conn/LIFECYCLE.md`.
 #[derive(Debug)]
 pub(crate) struct Machine {
-    context: WebSocketContext,
+    /// Judges what is no whole data frame: made when something of that kind comes, gone when nothing of it is left. Most
+    /// connections have none most of the time, and its buffer is as large as all else that they own.
+    codec: Option<Box<WebSocketContext>>,
     boundary: Boundary,
     frames: Rate,
     control_frames: Rate,
     message: InHand,
     /// The peer asked for acknowledgements.
     acks: bool,
-    /// The codec's buffer grew past what an idle connection may own.
-    grown: bool,
     over_rate: bool,
     /// The codec has nothing to hand out, or to send, of what it was given.
     drained: bool,
@@ -154,7 +152,7 @@ pub(crate) struct Wires<'a> {
     pub(crate) peer_closed: bool,
 }
 
-fn context(config: &WsConfig) -> WebSocketContext {
+fn codec(config: &WsConfig) -> Box<WebSocketContext> {
     // The pipe always takes what is written, so the codec's own output holds one control frame at most.
     let limits = WebSocketConfig::default()
         .read_buffer_size(limits::IDLE_BUFFER_BYTES)
@@ -162,19 +160,18 @@ fn context(config: &WsConfig) -> WebSocketContext {
         .max_write_buffer_size(limits::IDLE_BUFFER_BYTES)
         .max_message_size(Some(config.max_message_bytes))
         .max_frame_size(Some(config.longest_frame()));
-    WebSocketContext::new(Role::Server, Some(limits))
+    Box::new(WebSocketContext::new(Role::Server, Some(limits)))
 }
 
 impl Machine {
     pub(crate) fn new(config: &WsConfig, acks: bool, now_ns: u64) -> Machine {
         Machine {
-            context: context(config),
+            codec: None,
             boundary: Boundary::default(),
             frames: Rate::new(config.frames_per_second),
             control_frames: Rate::new(config.control_frames_per_second),
             message: InHand::None,
             acks,
-            grown: false,
             over_rate: false,
             drained: true,
             settled: true,
@@ -197,7 +194,7 @@ impl Machine {
     ) -> Lying {
         debug_assert!(matches!(self.message, InHand::None), "one message is in hand at a time");
         self.settled = false;
-        let is_codecs = !self.drained || !self.boundary.is_clean() || !self.context.can_write();
+        let is_codecs = !self.drained || !self.boundary.is_clean() || !self.can_send();
         if is_codecs || self.over_rate || blocked {
             return Lying::Other;
         }
@@ -219,8 +216,8 @@ impl Machine {
     }
 
     /// Closes after a text message that is not UTF-8.
-    pub(crate) fn invalid(&mut self, output: &mut Vec<u8>) -> Step {
-        self.send_close(CloseCode::Invalid, NOT_UTF8, output);
+    pub(crate) fn invalid(&mut self, output: &mut Vec<u8>, config: &WsConfig) -> Step {
+        self.send_close(CloseCode::Invalid, NOT_UTF8, output, config);
         Step::Failed(CloseCode::Invalid)
     }
 
@@ -240,6 +237,7 @@ impl Machine {
                 break self.fail(
                     CloseCode::Policy,
                     "more frames a second than allowed",
+                    config,
                     &mut wires,
                 );
             }
@@ -254,20 +252,18 @@ impl Machine {
                 may_begin: self.drained,
                 peer_closed: wires.peer_closed,
             };
-            let result = self.context.read(&mut pipe);
+            let context = self.codec.get_or_insert_with(|| codec(config));
+            let result = context.read(&mut pipe);
             let taken = pipe.taken;
             if taken > 0 {
                 used += taken;
                 let (frames, control) = self.boundary.take_frames();
                 self.over_rate = !self.frames.allows(frames, now_ns)
                     || !self.control_frames.allows(control, now_ns);
-                // The codec reserves room for a whole frame as soon as it knows its length.
-                self.grown |= self.boundary.message_bytes() > limits::IDLE_BUFFER_BYTES as u64 / 2;
             }
             self.drained = false;
             match result {
                 Ok(message @ (Message::Text(_) | Message::Binary(_))) => {
-                    self.grown |= message.len() > limits::IDLE_BUFFER_BYTES / 2;
                     let binary = message.is_binary();
                     self.message = InHand::Codec(message);
                     break Step::Message { binary };
@@ -277,6 +273,9 @@ impl Machine {
                 Err(error) => match self.outcome(error, config, &mut wires) {
                     Step::More => {
                         self.drained = true;
+                        if self.boundary.is_clean() && self.can_send() {
+                            self.codec = None;
+                        }
                         if used == wires.input.len() {
                             self.settled = true;
                             break Step::More;
@@ -299,23 +298,30 @@ impl Machine {
             | Error::AlreadyClosed
             | Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => Step::Ended,
             Error::Protocol(violation) => {
-                self.fail(CloseCode::Protocol, &violation.to_string(), wires)
+                self.fail(CloseCode::Protocol, &violation.to_string(), config, wires)
             }
-            Error::Utf8(_) => self.fail(CloseCode::Invalid, NOT_UTF8, wires),
+            Error::Utf8(_) => self.fail(CloseCode::Invalid, NOT_UTF8, config, wires),
             Error::Capacity(CapacityError::MessageTooLong { max_size, .. }) => {
                 let most = max_size.min(config.max_message_bytes);
                 self.fail(
                     CloseCode::TooLarge,
                     &format!("a message of more than {most} bytes: send smaller batches"),
+                    config,
                     wires,
                 )
             }
-            other => self.fail(CloseCode::Internal, &other.to_string(), wires),
+            other => self.fail(CloseCode::Internal, &other.to_string(), config, wires),
         }
     }
 
-    fn fail(&mut self, code: CloseCode, reason: &str, wires: &mut Wires<'_>) -> Step {
-        self.send_close(code, reason, wires.output);
+    fn fail(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        config: &WsConfig,
+        wires: &mut Wires<'_>,
+    ) -> Step {
+        self.send_close(code, reason, wires.output, config);
         Step::Failed(code)
     }
 
@@ -325,26 +331,34 @@ impl Machine {
         code: CloseCode,
         reason: &str,
         output: &mut Vec<u8>,
+        config: &WsConfig,
         now_ns: u64,
     ) {
         if self.closing_ns.is_none() {
-            self.send_close(code, reason, output);
+            self.send_close(code, reason, output, config);
             self.closing_ns = Some(now_ns);
         }
     }
 
-    fn send_close(&mut self, code: CloseCode, reason: &str, output: &mut Vec<u8>) {
-        if !self.context.can_write() {
+    /// The codec stays from here on: it knows that nothing follows but the peer's consent.
+    fn send_close(
+        &mut self,
+        code: CloseCode,
+        reason: &str,
+        output: &mut Vec<u8>,
+        config: &WsConfig,
+    ) {
+        if !self.can_send() {
             return;
         }
+        let context = self.codec.get_or_insert_with(|| codec(config));
         let mut pipe = Pipe::of_output(output, &mut self.boundary);
         let frame = CloseFrame {
             code: coding::CloseCode::from(code.code()),
             reason: cut(reason, 123).to_owned().into(),
         };
         // A pong that is due goes first: the codec would send it behind the close frame.
-        let sent =
-            self.context.flush(&mut pipe).and_then(|()| self.context.close(&mut pipe, Some(frame)));
+        let sent = context.flush(&mut pipe).and_then(|()| context.close(&mut pipe, Some(frame)));
         debug_assert!(sent.is_ok(), "the pipe takes everything: {sent:?}");
     }
 
@@ -382,7 +396,7 @@ impl Machine {
 
     /// Whether messages can still be sent.
     pub(crate) fn can_send(&self) -> bool {
-        self.context.can_write()
+        self.codec.as_ref().is_none_or(|context| context.can_write())
     }
 
     /// Whether we began the closing handshake.
@@ -414,50 +428,35 @@ impl Machine {
         if !reading {
             return None;
         }
-        if self.can_trim() {
-            return Some((WsTimer::Trim, self.heard_ns + limits::TRIM_AFTER_NS));
-        }
         Some(match self.pinged_ns {
             Some(pinged_ns) => (WsTimer::Pong, pinged_ns + config.pong_within_ns),
-            None => (WsTimer::Heartbeat, self.heard_ns + config.ping_after_ns),
+            None => {
+                let due_ns = self.heard_ns + config.ping_after_ns;
+                (WsTimer::Heartbeat, due_ns.next_multiple_of(limits::PING_STEP_NS))
+            }
         })
-    }
-
-    fn can_trim(&self) -> bool {
-        self.grown
-            && self.drained
-            && matches!(self.message, InHand::None)
-            && self.boundary.is_clean()
-            && self.context.can_write()
-    }
-
-    /// Replaces a codec whose buffer grew.
-    pub(crate) fn trim(&mut self, config: &WsConfig) {
-        if self.can_trim() {
-            self.context = context(config);
-            self.grown = false;
-        }
     }
 
     /// Sends a ping.
     pub(crate) fn ping(&mut self, output: &mut Vec<u8>, now_ns: u64) {
-        if !self.context.can_write() {
-            return;
+        if self.can_send() {
+            begin_frame(OpCode::Control(Control::Ping), 0, output);
+            self.pinged_ns = Some(now_ns);
         }
-        let mut pipe = Pipe::of_output(output, &mut self.boundary);
-        let sent = self.context.write(&mut pipe, Message::Ping(Bytes::new()));
-        debug_assert!(sent.is_ok(), "the pipe takes everything: {sent:?}");
-        self.pinged_ns = Some(now_ns);
     }
 
-    /// Begins a text message of `length` bytes, which the caller appends. The codec would copy the text into a buffer of
-    /// its own first; its frame header serves as well.
+    /// Begins a text message of `length` bytes, which the caller appends.
     pub(crate) fn begin_text(&self, length: usize, output: &mut Vec<u8>) {
-        debug_assert!(self.context.can_write(), "nothing follows a close frame");
-        let header = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
-        let written = header.format(length as u64, output);
-        debug_assert!(written.is_ok(), "a vector takes everything: {written:?}");
+        debug_assert!(self.can_send(), "nothing follows a close frame");
+        begin_frame(OpCode::Data(Data::Text), length, output);
     }
+}
+
+/// Writes the header of a frame of its own. The codec would copy the content into a buffer of its own first.
+fn begin_frame(opcode: OpCode, length: usize, output: &mut Vec<u8>) {
+    let header = FrameHeader { opcode, ..FrameHeader::default() };
+    let written = header.format(length as u64, output);
+    debug_assert!(written.is_ok(), "a vector takes everything: {written:?}");
 }
 
 fn content(message: &Message) -> &[u8] {
