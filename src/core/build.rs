@@ -108,7 +108,7 @@ impl<'a> Generator<'a> {
         writeln!(text, "pub(super) static TABLES: [Table; {}] = [\n{tables}];", next).unwrap();
         // A power of two, so that a masked slot needs no check.
         let slots = self.slots.next_power_of_two();
-        let spare = "    Field::END,\n".repeat(slots - self.slots);
+        let spare = "    Field::NONE,\n".repeat(slots - self.slots);
         writeln!(
             text,
             "/// Slots of fields, and of what is remembered of each.\npub(super) const SLOTS: usize = {slots};\npub(super) static FIELDS: [Field; SLOTS] = [\n{}{spare}];",
@@ -140,14 +140,14 @@ impl<'a> Generator<'a> {
         if let Some(required) = required {
             *required = required_keys(message, &rows);
         }
-        assert!(bit <= 64, "{}: more fields than the set of seen keys holds", message.name());
+        assert!(bit <= 56, "{}: more fields than the set of seen keys holds", message.name());
         assert!(rows.len() < 255, "{}: more keys than a byte numbers", message.name());
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let (multiplier, shift, buckets) = perfect_hash(&keys);
         let base = self.slots;
         self.slots += rows.len() + 1;
-        // In front of a table's fields stands what follows the last member of its objects.
-        self.fields.push_str("    Field::END,\n");
+        // In front of a table's fields stands what is remembered of its objects' start.
+        self.fields.push_str("    Field::NONE,\n");
         for row in &rows {
             let Row { key, kind, bit, flat, sub, rule, role, reserve, .. } = row;
             let tag = tag(row.number, row.wire);

@@ -160,9 +160,20 @@ impl Converter {
             if cursor.values == 0
                 && cursor.form != BodyForm::Batch
                 && body.get(cursor.at) == Some(&b'{')
-                && let Some(step) = self.event_at(cursor, body, context, room)
             {
-                return step;
+                // As in `event_at`, but what is told of the event is written where the caller has it.
+                let mode = Mode::default();
+                let mut machine = self.machine(body, cursor.at, room, context.nesting_max, mode);
+                match machine.attempt(cursor, context) {
+                    Ok(kept) => return machine.keep(cursor, context, &kept),
+                    Err(Stop::Refused) => return machine.refuse(cursor),
+                    Err(stop) => {
+                        let at = machine.at;
+                        if let Some(step) = self.again(cursor, body, context, room, (stop, at)) {
+                            return step;
+                        }
+                    }
+                }
             }
         }
         self.next_of_many(cursor, body, context, room)
@@ -187,7 +198,6 @@ impl Converter {
     }
 
     /// Converts the event at the cursor; nothing when it is none and the search goes on.
-    #[inline(always)]
     fn event_at(
         &mut self,
         cursor: &mut BodyCursor,

@@ -53,7 +53,7 @@ impl Machine<'_> {
         let keys = self.memory.ahead.last()?;
         let other = FIELDS[table.base + 1..slot]
             .iter()
-            .any(|other| other.bit == field.bit && keys.contains_key(other.name.as_bytes()));
+            .any(|other| other.mask == field.mask && keys.contains_key(other.name.as_bytes()));
         (other || seen).then(|| field.name.to_owned())
     }
 

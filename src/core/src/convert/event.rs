@@ -24,9 +24,9 @@ const SUB_DATA: u16 = 1;
 const SUB_GAME_STATE: u16 = 2;
 
 /// Fields of `Event` that the converter writes without a JSON key of their own.
-const TAG_TYPE: (u32, u8) = (0x18, 1);
-const TAG_TIME: (u32, u8) = (0x29, 1);
-const TAG_CLOCK: (u32, u8) = (0x30, 1);
+const TAG_TYPE: u8 = 0x18;
+const TAG_TIME: u8 = 0x29;
+const TAG_CLOCK: u8 = 0x30;
 const TAG_TYPE_NAME: (u32, u8) = (0x01_8A, 2);
 const TAG_SUBTYPE: (u32, u8) = (0x01_92, 2);
 const TAG_RAW_TEXT: (u32, u8) = (0x01_EA, 2);
@@ -35,6 +35,14 @@ const TAG_FIRST: (u32, u8) = (0x0A, 1);
 const TAG_SECOND: (u32, u8) = (0x12, 1);
 const TAG_SEVERITY: (u32, u8) = (0x10, 1);
 const TAG_REASON: (u32, u8) = (0x1A, 1);
+
+const _: () = {
+    let mut index = 0;
+    while index < KINDS.len() {
+        assert!(KINDS[index].number < 0x80, "a type's number is one byte of a varint");
+        index += 1;
+    }
+};
 
 /// Epoch milliseconds passed this in 2001, a computer's uptime in milliseconds will after 31 years,
 /// epoch seconds in the year 33658: what lies past it can only be epoch milliseconds.
@@ -195,17 +203,13 @@ impl Machine<'_> {
         let kind = meaning.map(Meaning::kind);
         self.settle_payload(kind)?;
         let number = kind.map_or(TYPE_UNKNOWN, |kind| KINDS[kind].number);
-        self.put_varint(TAG_TYPE, u64::from(number))?;
         let is_told = meaning.is_some_and(|meaning| meaning.is_own_name);
+        let dialect = self.dialect(number);
+        let has_time = self.envelope.has_time;
+        let clock = if has_time { self.clock(dialect, number, self.envelope.time) } else { 0 };
+        self.put_type_and_time(number as u8, has_time, clock)?;
         if !is_told || self.envelope.subtype.end != 0 {
             self.put_names(meaning)?;
-        }
-        let dialect = self.dialect(number);
-        let mut clock = 0;
-        if self.envelope.has_time {
-            clock = self.clock(dialect, number, self.envelope.time);
-            self.put_fixed(TAG_TIME, self.envelope.time.to_bits())?;
-            self.put_small(TAG_CLOCK, clock)?;
         }
         if self.nested == 0 {
             let facts = &mut self.facts;
@@ -221,6 +225,21 @@ impl Machine<'_> {
                 facts.priority = KINDS[index].priority;
             }
         }
+        Ok(())
+    }
+
+    /// Type, time and clock, whose room is looked at once.
+    #[inline(always)]
+    fn put_type_and_time(&mut self, number: u8, has_time: bool, clock: u8) -> Outcome<()> {
+        let Some(room) = self.out.get_mut(self.pos..).and_then(|rest| rest.first_chunk_mut::<16>())
+        else {
+            return Err(Stop::NoRoom);
+        };
+        room[..2].copy_from_slice(&[TAG_TYPE, number]);
+        room[2] = TAG_TIME;
+        room[3..11].copy_from_slice(&self.envelope.time.to_le_bytes());
+        room[11..13].copy_from_slice(&[TAG_CLOCK, clock]);
+        self.pos += if has_time { 13 } else { 2 };
         Ok(())
     }
 

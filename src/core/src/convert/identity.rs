@@ -33,6 +33,7 @@ pub(super) struct Element {
 
 impl Converter {
     /// A machine at this place of the input, with nothing written.
+    #[inline(always)]
     pub(super) fn machine<'a>(
         &'a mut self,
         input: &'a [u8],
@@ -44,7 +45,7 @@ impl Converter {
         self.raw.clear();
         self.findings.clear();
         self.memory.keys.clear();
-        self.memory.ending.forget();
+        self.memory.ending.set(input);
         if !self.memory.ahead.is_empty() {
             self.memory.ahead.clear();
         }
@@ -87,8 +88,9 @@ impl Machine<'_> {
         };
         room[0] = TAG_ELEMENT;
         let open = Open::at(self.pos + 1, reserved);
-        let mut at = 1 + reserved;
-        put_fixed(room, &mut at, TAG_EPOCH, context.log_epoch);
+        let epoch = 1 + reserved;
+        put_fixed(&mut room[epoch..epoch + 9], TAG_EPOCH, context.log_epoch);
+        let mut at = epoch + 9;
         room[at] = TAG_SEQUENCE;
         at += 1;
         let mut sequence = context.sequence;
@@ -99,9 +101,12 @@ impl Machine<'_> {
         }
         room[at % ROOM] = sequence as u8;
         at += 1;
-        put_fixed(room, &mut at, TAG_RECEIVED, context.receive_time_unix_ns);
-        put_fixed(room, &mut at, TAG_SESSION, context.session);
-        put_fixed(room, &mut at, TAG_GAME_KEY, context.game_key);
+        if let Some(rest) = room.get_mut(at..).and_then(|rest| rest.first_chunk_mut::<27>()) {
+            put_fixed(&mut rest[..9], TAG_RECEIVED, context.receive_time_unix_ns);
+            put_fixed(&mut rest[9..18], TAG_SESSION, context.session);
+            put_fixed(&mut rest[18..], TAG_GAME_KEY, context.game_key);
+        }
+        at += 27;
         self.pos += at;
         let event = 1 + reserved;
         Ok(Element { open, session: at - event - 17, game_key: at - event - 8 })
@@ -184,12 +189,9 @@ impl Machine<'_> {
     }
 }
 
-/// A one-byte tag and eight bytes, at a place that the caller knows to be inside.
+/// A one-byte tag and eight bytes, in a place of nine.
 #[inline(always)]
-fn put_fixed(room: &mut [u8; 64], at: &mut usize, tag: u8, value: u64) {
-    if let Some(place) = room.get_mut(*at..*at + 9) {
-        place[0] = tag;
-        place[1..].copy_from_slice(&value.to_le_bytes());
-    }
-    *at += 9;
+fn put_fixed(place: &mut [u8], tag: u8, value: u64) {
+    place[0] = tag;
+    place[1..9].copy_from_slice(&value.to_le_bytes());
 }

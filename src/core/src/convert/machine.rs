@@ -180,7 +180,7 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Remembers where a text is that identifies event, game or producer: `Field::role`.
-    #[inline(always)]
+    #[inline(never)]
     pub(super) fn note(&mut self, role: u8, range: Range<usize>) {
         let span = match role {
             1 => &mut self.event_id,

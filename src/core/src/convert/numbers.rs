@@ -39,10 +39,31 @@ fn spell(values: u64, count: usize) -> u64 {
     low.wrapping_add(high) >> 32
 }
 
+/// A number as it stands in most members: up to three digits and the member's end, in the first of
+/// these four bytes. Nothing for any other.
+#[inline(always)]
+pub(super) fn tiny_number(word: u32) -> Option<(f64, usize)> {
+    // As `leading_digits`; the bits are eight for each digit and seven more.
+    let values = word ^ 0x3030_3030;
+    let others = (values.wrapping_add(0x7676_7676) | values) & 0x8080_8080;
+    let bits = others.trailing_zeros();
+    let shift = bits & 24;
+    // A comma or a closing brace, or one of six others that go on with no number either.
+    let is_end = (word >> shift) as u8 | 0x51 == b'}';
+    // A leading zero is a number only alone.
+    if !(bits.wrapping_sub(15) <= 16 && is_end && (values as u8 != 0 || bits == 15)) {
+        return None;
+    }
+    let digits = values.wrapping_shl(shift.wrapping_neg());
+    let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF;
+    let value = pairs.wrapping_mul(100 << 16 | 1) >> 16;
+    Some((f64::from(value as i32), (shift / 8) as usize))
+}
+
 /// A number as it stands in most members: up to seven digits and the member's end, in the first of
 /// these eight bytes. Nothing for any other; its length is never 0.
 #[inline(always)]
-pub(super) fn short_number(word: u64) -> Option<(f64, usize)> {
+fn short_number(word: u64) -> Option<(f64, usize)> {
     let (count, values) = leading_digits(word);
     let next = (word >> (8 * (count & 7))) as u8;
     let is_short = count.wrapping_sub(1) < 7 && (next == b',' || next == b'}');
@@ -51,13 +72,24 @@ pub(super) fn short_number(word: u64) -> Option<(f64, usize)> {
         .then(|| (spell(values, count) as i64 as f64, count))
 }
 
+/// A number of more than three digits, or with a point, at `at` of `text`, and its length; 0 when it
+/// is none that a few steps tell.
+#[inline(never)]
+pub(super) fn longer_number(text: &[u8], at: usize) -> (f64, usize) {
+    short_number(load8(text, at))
+        .or_else(|| plain_number(text, at).map(|(value, end)| (value, end - at)))
+        .unwrap_or((0.0, 0))
+}
+
 /// A number of up to fifteen digits, of which up to eight stand before a point and up to seven behind
-/// it, as clocks have them; it starts at `at`, which is at most 31. Nothing for any other.
-#[inline(always)]
-pub(super) fn near_number(near: &Near, at: usize) -> Option<(f64, usize)> {
+/// it, as clocks have them, and its length; it starts at `at`, which is at most 31. A length of 0 for
+/// any other.
+#[inline(never)]
+pub(super) fn near_number(near: &Near, at: usize) -> (f64, usize) {
+    const NONE: (f64, usize) = (0.0, 0);
     let (whole, values) = leading_digits(near8(near, at));
     if whole == 0 || values as u8 == 0 {
-        return None;
+        return NONE;
     }
     let mantissa = spell(values, whole);
     let point = (at & 31) + whole;
@@ -66,11 +98,11 @@ pub(super) fn near_number(near: &Near, at: usize) -> Option<(f64, usize)> {
     let next = near.get(end).copied().unwrap_or(0);
     if near.get(point) != Some(&b'.') || count == 0 || count == 8 || (next != b',' && next != b'}')
     {
-        return None;
+        return NONE;
     }
     let mantissa = mantissa * INTEGER_POWERS[count] + spell(values, count);
     // Both are exact doubles, so one operation rounds once.
-    Some((mantissa as i64 as f64 / POWERS[count], whole + 1 + count))
+    (mantissa as i64 as f64 / POWERS[count], whole + 1 + count)
 }
 
 /// The number at `at` when its digits are so few that a double surely keeps them and it has no

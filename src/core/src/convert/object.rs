@@ -5,11 +5,11 @@
 
 use super::encode::Open;
 use super::machine::Machine;
-use super::scan::{Ending, Place, after_space, load16, near, special_bits};
-use super::short::{Leave, Short, find_plain};
+use super::scan::{Place, load16, near, special_bits};
+use super::short::find_plain;
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::{Key, raw_bytes};
-use super::tables::{FIELDS, Kind, SLOTS, TABLES, Table, Tag};
+use super::tables::{FIELDS, FLATS, SLOTS, TABLES, Table, Tag, barred};
 
 /// An object being read.
 pub(super) struct Members {
@@ -20,15 +20,18 @@ pub(super) struct Members {
     pub(super) first: u32,
     /// Slot of the field read last; the table's base before there was one.
     pub(super) slot: usize,
-    /// Fields met, and those of them whose values did not fit, by `Field::bit`.
+    /// Fields met, and those of them whose values did not fit, by `Field::mask`; and in `seen` the
+    /// flat messages other than the open one, by `Field::guard`.
     pub(super) seen: u64,
     pub(super) unfit: u64,
     /// A message whose keys stand in this object, open while its keys come one after another (a
     /// parser merges the parts): its number, 0 for none.
     pub(super) flat: u8,
     pub(super) flat_open: Option<Open>,
-    /// How far the keys came in the order of the last ones: `Seat::order`.
+    /// How far the keys of objects before came in the order of the last ones: `Seat::order`.
     pub(super) order: i32,
+    /// Twice the keys of this one that did not, less those that were looked up and did.
+    pub(super) misses: i32,
 }
 
 /// What a key turned out to be.
@@ -38,11 +41,9 @@ enum Found {
     Unknown(Key),
 }
 
-/// Where `Seat::order` ends: one or two objects whose keys come in the last order make up for it.
-const ORDER_MAX: i32 = 8;
-
 impl Machine<'_> {
     /// Converts the object whose brace is at the position into fields of the open message.
+    #[inline(always)]
     pub(super) fn object(&mut self, table: &'static Table) -> Outcome<()> {
         if self.depth >= self.depth_max {
             return Err(Stop::TooDeep);
@@ -54,16 +55,19 @@ impl Machine<'_> {
             object: self.objects,
             first: 1,
             slot: table.base,
-            seen: 0,
+            seen: barred(0),
             unfit: 0,
             flat: 0,
             flat_open: None,
             order: i32::from(self.memory.seat(table.base).order),
+            misses: 0,
         };
         if self.careful || self.salvage {
             self.members_again(&mut members)?;
+        } else if members.order >= 0 {
+            self.members::<true>(&mut members)?;
         } else {
-            self.members(&mut members)?;
+            self.members::<false>(&mut members)?;
         }
         if members.flat != 0 {
             self.switch_flat(&mut members, 0)?;
@@ -71,67 +75,6 @@ impl Machine<'_> {
         self.fitted = members.seen & !members.unfit;
         self.depth -= 1;
         Ok(())
-    }
-
-    /// All members, the short way where it goes.
-    #[inline(always)]
-    fn members(&mut self, members: &mut Members) -> Outcome<()> {
-        loop {
-            let leave = {
-                let mut short = Short {
-                    input: self.input,
-                    out: self.out,
-                    seats: &mut self.memory.seats,
-                    envelope: &mut self.envelope,
-                    facts: &mut self.facts,
-                    ending: &mut self.memory.ending,
-                    is_nested: self.nested > 0,
-                    at: self.at,
-                    pos: self.pos,
-                };
-                let leave = short.go(members);
-                (self.at, self.pos) = (short.at, short.pos);
-                leave
-            };
-            let field = &FIELDS[members.slot % SLOTS];
-            match leave {
-                Leave::End => {
-                    let order = members.order.clamp(-ORDER_MAX, ORDER_MAX);
-                    self.memory.seat(members.table.base).order = order as i8;
-                    return Ok(());
-                }
-                Leave::Value => match field.kind {
-                    Kind::Payload
-                        if self.byte() == b'{' && self.payload(field, members.slot)? => {}
-                    _ => {
-                        self.at = after_space(self.input, self.at);
-                        self.member_value(members)?;
-                    }
-                },
-                Leave::Flat => {
-                    let next = self.memory.seat(members.slot).next;
-                    let flat = FIELDS[usize::from(next) % SLOTS].flat;
-                    self.switch_flat(members, flat)?;
-                }
-                Leave::Member => {
-                    if self.member(members)? {
-                        return Ok(());
-                    }
-                }
-                Leave::Duplicate => return Err(Stop::Duplicate),
-                Leave::CheckText(at) => {
-                    let len = self.at - at - 2;
-                    let range = self.pos - len..self.pos;
-                    if len > 14 {
-                        self.check_text(field, range, at);
-                    } else {
-                        let text = load16(self.input, at);
-                        self.check_short_text(field, members.slot, text, at, range);
-                    }
-                }
-                Leave::CheckNumber(at, value) => self.check_number(field, value, at),
-            }
-        }
     }
 
     /// All members of an object of an event that is read again.
@@ -149,7 +92,7 @@ impl Machine<'_> {
 
     /// Converts one member, from what stands before its key; true at the object's end.
     #[inline(never)]
-    fn member(&mut self, members: &mut Members) -> Outcome<bool> {
+    pub(super) fn member(&mut self, members: &mut Members) -> Outcome<bool> {
         if members.first == 1 {
             members.first = 0;
             self.at += 1;
@@ -171,7 +114,7 @@ impl Machine<'_> {
         };
         let field = &FIELDS[slot % SLOTS];
         self.memory.seat(members.slot).next = slot as u16;
-        let bit = 1_u64 << (field.bit & 63);
+        let bit = field.mask;
         if self.careful {
             if let Some(name) = self.superseded(members.table, slot, members.seen & bit != 0) {
                 self.switch_flat(members, 0)?;
@@ -192,7 +135,7 @@ impl Machine<'_> {
 
     /// Converts the value at the position, or carries it.
     #[inline(always)]
-    fn member_value(&mut self, members: &mut Members) -> Outcome<()> {
+    pub(super) fn member_value(&mut self, members: &mut Members) -> Outcome<()> {
         let slot = members.slot;
         let field = &FIELDS[slot % SLOTS];
         let (value_at, value_pos) = (self.at, self.pos);
@@ -202,7 +145,7 @@ impl Machine<'_> {
         }
         if !fits {
             self.pos = value_pos;
-            members.unfit |= 1 << (field.bit & 63);
+            members.unfit |= field.mask;
         }
         self.inexact = false;
         self.switch_flat(members, 0)?;
@@ -231,9 +174,8 @@ impl Machine<'_> {
     /// Reads any key, its colon and the space around it.
     fn find_key(&mut self, table: &'static Table) -> Outcome<Found> {
         // A known key with its colon is taken for one even where keys end where they plausibly do.
-        let mut ending = Ending::new();
-        let near = near(self.input, self.at - 1, &mut ending);
-        if let Some((slot, len)) = find_plain(near, 1, table) {
+        let near = near(self.input, self.at - 1);
+        if let Some((slot, len)) = find_plain(&near, 1, table) {
             self.at += len - 1;
             self.space();
             return Ok(Found::Field(slot));
@@ -285,11 +227,12 @@ impl Machine<'_> {
 
     /// Closes the message whose keys stand in this object, and opens the one with this number.
     #[inline(never)]
-    fn switch_flat(&mut self, members: &mut Members, number: u8) -> Outcome<()> {
+    pub(super) fn switch_flat(&mut self, members: &mut Members, number: u8) -> Outcome<()> {
         if let Some(open) = members.flat_open.take() {
             self.close(open)?;
         }
         members.flat = number;
+        members.seen = members.seen & !FLATS | barred(number);
         if number != 0 {
             let tag = members.table.flats[usize::from(number) - 1];
             members.flat_open = Some(self.open(tag, 1)?);

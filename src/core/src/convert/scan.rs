@@ -47,49 +47,49 @@ fn load16_at_end(input: &[u8], at: usize) -> u128 {
 
 /// Bytes of text that a member of a common kind lies in: key, value, what follows.
 pub(super) type Near = [u8; NEAR];
-const NEAR: usize = 64;
+pub(super) const NEAR: usize = 64;
 
-/// The end of a text and zeros behind it, copied when it is first looked at.
+/// The end of a text and zeros behind it.
 pub(super) struct Ending {
     bytes: [u8; 2 * NEAR],
-    is_there: bool,
 }
 
 impl Ending {
     pub(super) fn new() -> Self {
-        Self { bytes: [0; 2 * NEAR], is_there: false }
+        Self { bytes: [0; 2 * NEAR] }
     }
 
     /// Another text is at hand.
     #[inline(always)]
-    pub(super) fn forget(&mut self) {
-        self.is_there = false;
+    pub(super) fn set(&mut self, input: &[u8]) {
+        if let Some(last) = input.last_chunk::<NEAR>() {
+            self.bytes[..NEAR].copy_from_slice(last);
+        } else {
+            self.set_short(input);
+        }
     }
 
     #[cold]
     #[inline(never)]
-    fn copy(&mut self, input: &[u8]) {
-        self.is_there = true;
-        if let Some(last) = input.last_chunk::<NEAR>() {
-            self.bytes[..NEAR].copy_from_slice(last);
-        } else {
-            self.bytes[NEAR - input.len()..NEAR].copy_from_slice(input);
-        }
+    fn set_short(&mut self, input: &[u8]) {
+        self.bytes[NEAR - input.len()..NEAR].copy_from_slice(input);
+    }
+
+    /// The last `len` bytes of the text, at most 64, and as many zeros as make any of them `Near`.
+    #[inline(always)]
+    pub(super) fn rest(&self, len: usize) -> Option<&[u8]> {
+        self.bytes.get(NEAR.checked_sub(len)?..)
     }
 }
 
 /// The bytes at `at`, zeros behind the end.
-#[inline(always)]
-pub(super) fn near<'a>(input: &'a [u8], at: usize, ending: &'a mut Ending) -> &'a Near {
-    if let Some(near) = input.get(at..).and_then(|rest| rest.first_chunk()) {
-        return near;
-    }
-    if !ending.is_there {
-        ending.copy(input);
-    }
-    // The text ends in the middle.
-    let start = (at + NEAR).saturating_sub(input.len()).min(NEAR);
-    ending.bytes[start..].first_chunk().unwrap_or(&[0; NEAR])
+pub(super) fn near(input: &[u8], at: usize) -> Near {
+    let rest = input.get(at..).unwrap_or_default();
+    rest.first_chunk().copied().unwrap_or_else(|| {
+        let mut near = [0; NEAR];
+        near[..rest.len()].copy_from_slice(rest);
+        near
+    })
 }
 
 /// Sixteen of these bytes; `at` is at most 31.

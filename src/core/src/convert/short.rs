@@ -3,25 +3,25 @@
 //! It compares the text with the key that followed last time, and writes tag, length and value at
 //! once. Whatever else comes, it leaves to `object`, and is asked again behind it.
 
-use super::machine::{Envelope, Facts, Seat, Span};
-use super::numbers::{near_number, plain_number, short_number};
+use super::machine::{Machine, Span};
+use super::numbers::{longer_number, near_number, tiny_number};
 use super::object::Members;
 use super::scan::{
-    Ending, Near, equal_bits, far16, graphic_bits, load16, masked, near, near8, near16, quote_bits,
-    string_bits,
+    NEAR, Near, after_space, equal_bits, far16, graphic_bits, load16, masked, near8, near16,
+    quote_bits, string_bits,
 };
-use super::tables::{FIELDS, FLAT_END, Kind, SLOTS, Table, Tag, TypeName, find_type};
+use super::stop::{Fault, Outcome, Stop};
+use super::tables::{FIELDS, FLATS, Kind, SLOTS, Table, Tag, TypeName, find_type};
+
+/// Where `Seat::order` ends: one or two objects whose keys come in the last order make up for it.
+const ORDER_MAX: i32 = 8;
 
 /// Why the short way ended.
-pub(super) enum Leave {
-    /// At the end of the object.
-    End,
+enum Leave {
     /// Before a member whose key it does not know.
     Member,
-    /// Before a member of another flat message.
-    Flat,
-    /// A key came twice.
-    Duplicate,
+    /// A key came twice, or belongs to another flat message.
+    Barred,
     /// Before the value of the field in the slot.
     Value,
     /// Behind a text or number of the field in the slot that is to be looked at; where its value
@@ -30,157 +30,224 @@ pub(super) enum Leave {
     CheckNumber(usize, f64),
 }
 
-/// A machine's parts by themselves, so that the compiler sees that writing output leaves the
-/// positions alone and keeps them in registers.
-pub(super) struct Short<'a> {
-    pub(super) input: &'a [u8],
-    pub(super) out: &'a mut [u8],
-    pub(super) seats: &'a mut [Seat; SLOTS],
-    pub(super) envelope: &'a mut Envelope,
-    pub(super) facts: &'a mut Facts,
-    pub(super) ending: &'a mut Ending,
-    pub(super) is_nested: bool,
-    pub(super) at: usize,
-    pub(super) pos: usize,
-}
-
-impl Short<'_> {
-    /// Goes as far as it can. Stops before the comma (or the first one's brace) in front of the next
-    /// member.
-    #[inline(always)]
-    pub(super) fn go(&mut self, members: &mut Members) -> Leave {
-        let (input, table) = (self.input, members.table);
-        let (mut at, mut pos) = (self.at, self.pos);
-        let (mut slot, mut seen, mut first) = (members.slot, members.seen, members.first);
-        let mut order = members.order;
-        // Judged once for an object: where keys come in any order, trying costs more than it brings.
-        let is_ordered = order >= 0;
-        let leave = loop {
-            let near = near(input, at, self.ending);
-            let expected = usize::from(self.seats[slot % SLOTS].next);
-            let mut next = expected;
-            let mut field = &FIELDS[next % SLOTS];
-            let key_len;
-            if is_ordered && field.is_at(near, first) {
-                order += 1;
-                key_len = usize::from(field.key_len);
-            } else if near[0] == b'}' && first == 0 {
-                // Before the first field of the table no end is expected: there it has no comma.
-                if slot != table.base {
-                    self.seats[slot % SLOTS].next = table.base as u16;
-                }
-                at += 1;
-                break Leave::End;
-            } else if let Some(found) = find_plain(near, first, table) {
-                (next, key_len) = found;
-                field = &FIELDS[next % SLOTS];
-                self.seats[slot % SLOTS].next = next as u16;
-                order += if next == expected { 1 } else { -2 };
-            } else {
-                break Leave::Member;
-            }
-            if members.flat != field.flat {
-                if field.flat == FLAT_END {
-                    at += 1;
-                    break Leave::End;
-                }
-                break Leave::Flat;
-            }
-            let bit = 1_u64 << (field.bit & 63);
-            if seen & bit != 0 {
-                break Leave::Duplicate;
-            }
-            seen |= bit;
-            (slot, first) = (next, 0);
-            at += key_len;
-            // The value's own first byte tells sooner than the field what it is.
-            let value = near16(near, key_len);
-            let (quotes, others) = string_bits(value);
-            let Some(room) = room64(self.out, pos) else { break Leave::Value };
-            if quotes & 1 == 1 {
-                // A text of up to fourteen bytes that needs no look inside.
-                let closing = quotes & (quotes - 1);
-                let text = closing ^ closing.wrapping_sub(1);
-                let tag = field.text_tag();
-                if closing == 0 || others & text != 0 || tag.1 == 0 {
-                    if field.kind == Kind::Type
-                        && let Some((known, len)) = near_type(near, key_len)
+impl Machine<'_> {
+    /// All members of an object, the short way where it goes. Whether they are `ORDERED` was judged
+    /// once for the object: where keys come in any order, trying costs more than it brings.
+    #[inline(never)]
+    pub(super) fn members<const ORDERED: bool>(&mut self, members: &mut Members) -> Outcome<()> {
+        loop {
+            // What is left of both, and where both end, so that a member takes one look at each.
+            let (mut end, out_end) = (self.input.len(), self.out.len());
+            let Some(mut rest) = self.input.get(self.at..) else {
+                return self.fault(Fault::CommaOrBrace);
+            };
+            let Some(mut free) = self.out.get_mut(self.pos..) else { return Err(Stop::NoRoom) };
+            let (mut slot, mut seen) = (members.slot, members.seen);
+            let leave = loop {
+                let Some(near) = rest.first_chunk::<NEAR>() else {
+                    if let Some(ending) = self.memory.ending.rest(rest.len())
+                        && end == self.input.len()
                     {
-                        self.envelope.type_name = Some(known);
-                        self.envelope.type_text = Span { start: at + 1, end: at + 1 + len };
-                        self.envelope.is_script |= field.sub != 0;
-                        at += len + 2;
+                        rest = ending;
+                        end += NEAR;
                         continue;
                     }
-                    if closing != 0 || others != 0 || tag.1 == 0 {
+                    break Leave::Member;
+                };
+                let mut next = usize::from(self.memory.seats[slot % SLOTS].next);
+                let mut field = &FIELDS[next % SLOTS];
+                let mut key_len = usize::from(field.key_len & 31);
+                if !ORDERED || !field.is_at(near, 0) {
+                    if near[0] == b'}' {
+                        (self.at, self.pos) = (end - rest.len() + 1, out_end - free.len());
+                        members.seen = seen;
+                        // Keys that came as expected were not counted one by one.
+                        if !ORDERED || (members.order, members.misses) != (ORDER_MAX, 0) {
+                            let order = members.order_after::<ORDERED>();
+                            self.memory.seat(members.table.base).order = order;
+                        }
+                        return Ok(());
+                    }
+                    // An object's first key has no comma before it.
+                    let given = u32::from(near[0] == b'{' && members.first == 1);
+                    if !ORDERED || given == 0 || !field.is_at(near, 1) {
+                        let found = if ORDERED {
+                            look_up(near, given, members.table)
+                        } else {
+                            find_plain(near, given, members.table)
+                        };
+                        let Some(found) = found else { break Leave::Member };
+                        members.misses += match ORDERED {
+                            true => 3,
+                            false if found.0 == next => -1,
+                            false => 2,
+                        };
+                        (next, key_len) = (found.0, found.1 & 31);
+                        field = &FIELDS[next % SLOTS];
+                        self.memory.seats[slot % SLOTS].next = next as u16;
+                    }
+                    members.first = 0;
+                }
+                if seen & field.guard != 0 {
+                    break Leave::Barred;
+                }
+                seen |= field.mask;
+                slot = next;
+                let Some(room) = free.first_chunk_mut::<64>() else {
+                    rest = &rest[key_len..];
+                    break Leave::Value;
+                };
+                // The value's own first byte tells sooner than the field what it is.
+                if near[key_len] != b'"' {
+                    let tag = field.number_tag();
+                    if tag.1 == 0 {
+                        if field.kind == Kind::Timestamp {
+                            let (time, len) = near_number(near, key_len);
+                            if len != 0 {
+                                self.envelope.note_time(time);
+                                rest = &rest[key_len + len..];
+                                continue;
+                            }
+                        }
+                        rest = &rest[key_len..];
                         break Leave::Value;
                     }
-                    let copied =
-                        if key_len < 16 { near_text(near, key_len, room, tag) } else { None };
-                    let Some(text) =
-                        copied.or_else(|| copy_text(input, at + 1, self.out, pos, tag))
-                    else {
-                        break Leave::Value;
+                    let (value, len) = match tiny_number(near8(near, key_len) as u32) {
+                        Some(number) => number,
+                        None => longer_number(rest, key_len),
                     };
-                    let len = usize::from(text.len);
-                    at += len + 2;
-                    pos += usize::from(tag.1) + 1 + len;
-                    let passes =
-                        if text.is_graphic { field.passes_graphic_len } else { field.passes_len };
-                    if text.len > passes {
-                        break Leave::CheckText(at - len - 2);
+                    if len == 0 {
+                        rest = &rest[key_len..];
+                        break Leave::Value;
                     }
-                    if field.role != 0 && !self.is_nested {
-                        self.facts.note(field.role, pos - len..pos);
+                    let tag_len = usize::from(tag.1 & 7);
+                    room[..4].copy_from_slice(&tag.0.to_le_bytes());
+                    room[tag_len..tag_len + 8].copy_from_slice(&value.to_bits().to_le_bytes());
+                    rest = &rest[key_len + len..];
+                    free = &mut free[tag_len + 8..];
+                    if !((field.least <= value) & (value <= field.most)) {
+                        break Leave::CheckNumber(end - rest.len() - len, value);
                     }
                     continue;
                 }
-                // Between the quotes, and one more.
-                let len = closing.trailing_zeros() as usize;
-                let tag_len = usize::from(tag.1 & 7);
-                room[..4].copy_from_slice(&tag.0.to_le_bytes());
-                // The opening quote comes to stand where the length belongs.
-                room[tag_len..tag_len + 16].copy_from_slice(&value.to_array());
-                room[tag_len] = len as u8 - 1;
-                at += len + 1;
-                pos += tag_len + len;
-                // One test for all fields, so that their order does not matter to it.
-                let passed = equal_bits(value, self.seats[slot % SLOTS].passed);
-                if !passed & text & field.looks_at_text != 0 {
-                    break Leave::CheckText(at - len - 1);
+                // A text of up to fourteen bytes that needs no look inside.
+                let value = near16(near, key_len);
+                let (quotes, others) = string_bits(value);
+                let closing = quotes & quotes.wrapping_sub(1);
+                let text = closing ^ closing.wrapping_sub(1);
+                let tag = field.text_tag();
+                if closing != 0 && others & text == 0 && tag.1 != 0 {
+                    // Between the quotes, and one more.
+                    let len = closing.trailing_zeros() as usize & 15;
+                    let tag_len = usize::from(tag.1 & 7);
+                    room[..4].copy_from_slice(&tag.0.to_le_bytes());
+                    // The opening quote comes to stand where the length belongs.
+                    room[tag_len..tag_len + 16].copy_from_slice(&value.to_array());
+                    room[tag_len] = len as u8 - 1;
+                    rest = &rest[key_len + len + 1..];
+                    free = &mut free[tag_len + len..];
+                    // One test for all fields, so that their order does not matter to it.
+                    let passed = equal_bits(value, self.memory.seats[slot % SLOTS].passed);
+                    if !passed & text & field.looks_at_text != 0 {
+                        break Leave::CheckText(end - rest.len() - len - 1);
+                    }
+                    continue;
                 }
-            } else {
-                let tag = field.number_tag();
-                if tag.1 == 0 {
-                    if field.kind == Kind::Timestamp
-                        && let Some((time, len)) = near_number(near, key_len)
-                    {
-                        self.envelope.note_time(time);
-                        at += len;
+                if field.kind == Kind::Type {
+                    let (known, len) = near_type(near, key_len);
+                    if let Some(known) = known {
+                        let start = end - rest.len() + key_len + 1;
+                        self.envelope.type_name = Some(known);
+                        self.envelope.type_text = Span { start, end: start + len };
+                        self.envelope.is_script |= field.sub != 0;
+                        rest = &rest[key_len + len + 2..];
                         continue;
                     }
+                }
+                let start = end - rest.len() + key_len;
+                rest = &rest[key_len..];
+                if closing != 0 || others != 0 || tag.1 == 0 {
                     break Leave::Value;
                 }
-                let word = near8(near, key_len);
-                let Some((value, len)) = short_number(word).or_else(|| long_number(input, at))
+                let Some(text) = near_text(near, key_len, room, tag)
+                    .or_else(|| copy_text(self.input, start + 1, free, tag))
                 else {
                     break Leave::Value;
                 };
-                let tag_len = usize::from(tag.1 & 7);
-                room[..4].copy_from_slice(&tag.0.to_le_bytes());
-                room[tag_len..tag_len + 8].copy_from_slice(&value.to_bits().to_le_bytes());
-                at += len;
-                pos += tag_len + 8;
-                if !((field.least <= value) & (value <= field.most)) {
-                    break Leave::CheckNumber(at - len, value);
+                let len = usize::from(text.len);
+                rest = &rest[len + 2..];
+                free = &mut free[usize::from(tag.1 & 7) + 1 + len..];
+                let passes =
+                    if text.is_graphic { field.passes_graphic_len } else { field.passes_len };
+                if text.len > passes {
+                    break Leave::CheckText(start);
+                }
+                if field.role != 0 && self.nested == 0 {
+                    let pos = out_end - free.len();
+                    self.facts.note(field.role, pos - len..pos);
+                }
+            };
+            (self.at, self.pos) = (end - rest.len(), out_end - free.len());
+            (members.slot, members.seen) = (slot, seen);
+            if self.left(members, leave)? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Does what the short way left; true at the object's end.
+    #[inline(always)]
+    fn left(&mut self, members: &mut Members, leave: Leave) -> Outcome<bool> {
+        let field = &FIELDS[members.slot % SLOTS];
+        match leave {
+            Leave::Value => match field.kind {
+                Kind::Payload if self.byte() == b'{' && self.payload(field, members.slot)? => {}
+                _ => {
+                    self.at = after_space(self.input, self.at);
+                    self.member_value(members)?;
+                }
+            },
+            Leave::Member => return self.member(members),
+            Leave::Barred => {
+                let next = self.memory.seat(members.slot).next;
+                let flat = FIELDS[usize::from(next) % SLOTS].flat;
+                if flat == members.flat {
+                    return Err(Stop::Duplicate);
+                }
+                // Back before the key, which may be the first.
+                members.first = u32::from(self.byte() == b'{');
+                self.switch_flat(members, flat)?;
+            }
+            Leave::CheckText(at) => {
+                let len = self.at - at - 2;
+                let range = self.pos - len..self.pos;
+                if len > 14 {
+                    self.check_text(field, range, at);
+                } else {
+                    let text = load16(self.input, at);
+                    self.check_short_text(field, members.slot, text, at, range);
                 }
             }
-        };
-        (self.at, self.pos) = (at, pos);
-        (members.slot, members.seen, members.first) = (slot, seen, first);
-        members.order = order;
-        leave
+            Leave::CheckNumber(at, value) => self.check_number(field, value, at),
+        }
+        Ok(false)
     }
+}
+
+impl Members {
+    /// How far keys came in the order of the last ones, at an object's end.
+    #[inline(always)]
+    fn order_after<const ORDERED: bool>(&self) -> i8 {
+        let hits = if ORDERED { (self.seen & !FLATS).count_ones() as i32 } else { 0 };
+        (self.order + hits - self.misses).clamp(-ORDER_MAX, ORDER_MAX) as i8
+    }
+}
+
+/// [`find_plain`] where it is seldom needed.
+#[cold]
+#[inline(never)]
+fn look_up(near: &Near, given: u32, table: &'static Table) -> Option<(usize, usize)> {
+    find_plain(near, given, table)
 }
 
 /// A text of 15 to 127 bytes that needed no look inside.
@@ -191,11 +258,14 @@ struct Copied {
     is_graphic: bool,
 }
 
-/// Writes such a text of up to 47 bytes, whose opening quote stands at `at`, which is at most 15;
-/// nothing when it is another.
-#[inline(always)]
+/// Writes such a text of up to 47 bytes, whose opening quote stands at `at`; nothing when it is
+/// another, or stands further on than 15.
+#[inline(never)]
 fn near_text(near: &Near, at: usize, room: &mut [u8; 64], tag: Tag) -> Option<Copied> {
-    let start = (at & 15) + 1;
+    if at > 15 {
+        return None;
+    }
+    let start = at + 1;
     let text = usize::from(tag.1 & 7) + 1;
     let (mut quotes, mut others, mut graphic) = (0_u64, 0_u64, 0_u64);
     room[..4].copy_from_slice(&tag.0.to_le_bytes());
@@ -219,8 +289,8 @@ fn near_text(near: &Near, at: usize, room: &mut [u8; 64], tag: Tag) -> Option<Co
 
 /// Writes one of any such length, behind its opening quote; nothing when it is another.
 #[inline(never)]
-fn copy_text(input: &[u8], at: usize, out: &mut [u8], pos: usize, tag: Tag) -> Option<Copied> {
-    let room = out.get_mut(pos..)?.first_chunk_mut::<{ 8 + 128 }>()?;
+fn copy_text(input: &[u8], at: usize, free: &mut [u8], tag: Tag) -> Option<Copied> {
+    let room = free.first_chunk_mut::<{ 8 + 128 }>()?;
     let text = usize::from(tag.1 & 7) + 1;
     room[..4].copy_from_slice(&tag.0.to_le_bytes());
     let mut others_than_graphic = 0;
@@ -246,20 +316,13 @@ fn copy_text(input: &[u8], at: usize, out: &mut [u8], pos: usize, tag: Tag) -> O
 /// The type of the schema whose name stands between quotes at `at`, which is at most 31, and the
 /// name's length.
 #[inline(never)]
-fn near_type(near: &Near, at: usize) -> Option<(&'static TypeName, usize)> {
+fn near_type(near: &Near, at: usize) -> (Option<&'static TypeName>, usize) {
     let at = (at & 31) + 1;
     let (first, second) = (far16(near, at), far16(near, at + 16));
     let len = (quote_bits(first) | quote_bits(second) << 16).trailing_zeros() as usize;
     let words =
         [masked(first, (len + 1).min(16)), masked(second, (len + 1).saturating_sub(16) & 31)];
-    (len < 31).then_some(())?;
-    Some((find_type(&words)?, len))
-}
-
-/// A number of more digits, or with a point, and its length.
-#[inline(always)]
-fn long_number(input: &[u8], at: usize) -> Option<(f64, usize)> {
-    plain_number(input, at).map(|(value, end)| (value, end - at))
+    (if len < 31 { find_type(&words) } else { None }, len)
 }
 
 /// The slot of the field whose key these bytes start with, and the length of what stands before the
@@ -275,10 +338,4 @@ pub(super) fn find_plain(near: &Near, first: u32, table: &'static Table) -> Opti
     }
     // The same number either way, but the quote tells it without waiting for the field.
     Some((slot, if len < 16 { len + 4 } else { usize::from(field.key_len) }))
-}
-
-/// Room for a tag, a length byte and 48 bytes, checked at once.
-#[inline(always)]
-fn room64(out: &mut [u8], pos: usize) -> Option<&mut [u8; 64]> {
-    out.get_mut(pos..)?.first_chunk_mut::<64>()
 }

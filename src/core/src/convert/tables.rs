@@ -39,8 +39,8 @@ pub(super) enum Kind {
     Payload,
     Changes,
     Events,
-    /// No field: the object's end.
-    End,
+    /// No field.
+    None,
 }
 
 /// One JSON key of a message: first what converting a plain member needs, in one cache line.
@@ -65,14 +65,16 @@ pub(super) struct Field {
     /// Length of `,"name":`.
     pub(super) key_len: u8,
     pub(super) kind: Kind,
-    /// Place in the set of keys seen; keys of the same field share it.
-    pub(super) bit: u8,
     /// 1-based place in `Table::flats` of the message whose keys stand in this object; 0 for none.
     pub(super) flat: u8,
     /// A longer text passes without a look up to this length; when it has no space or control in it,
     /// up to the other.
     pub(super) passes_len: u8,
     pub(super) passes_graphic_len: u8,
+    /// Place in the set of keys seen, as a bit; keys of the same field share it.
+    pub(super) mask: u64,
+    /// Bits of which none may be set when the key comes: its own, and its flat message's.
+    pub(super) guard: u64,
     /// A number from `least` to `most` passes, if finite.
     pub(super) least: f64,
     pub(super) most: f64,
@@ -91,9 +93,13 @@ pub(super) struct Field {
 /// The schema's `Format` of names without spaces.
 pub(super) const FORMAT_GRAPHIC: u8 = 1;
 
-/// What the end of an object has for `Field::flat`: no message has this number, so that one look
-/// tells both.
-pub(super) const FLAT_END: u8 = u8::MAX;
+/// Bits of the flat messages in `Field::guard`; that of keys outside of any is the highest.
+pub(super) const FLATS: u64 = 0xFF << 56;
+
+/// The bits of all but this one.
+pub(super) const fn barred(flat: u8) -> u64 {
+    FLATS & !(1 << (63 - flat))
+}
 
 /// A field as the build script prints it.
 pub(super) struct Row {
@@ -109,16 +115,14 @@ pub(super) struct Row {
 }
 
 impl Field {
-    /// What follows the last member of an object.
-    const END: Self = Self {
-        key: [Chunk::new([b'}'; 16]); 2],
-        low: 1,
-        key_len: 1,
-        kind: Kind::End,
-        flat: FLAT_END,
+    /// Stands before a table's fields, and is never met: no text has its key.
+    const NONE: Self = Self {
+        key: [Chunk::new([0xFF; 16]); 2],
+        low: 0xFFFF,
+        guard: u64::MAX,
         ..Self::new(&Row {
             name: "",
-            kind: Kind::End,
+            kind: Kind::None,
             tag: (0, 0),
             bit: 0,
             flat: 0,
@@ -132,7 +136,7 @@ impl Field {
     const fn new(row: &Row) -> Self {
         let name = row.name.as_bytes();
         let key_len = name.len() + 4;
-        assert!(key_len <= 32, "a key is longer than the text for comparison holds");
+        assert!(key_len < 32, "a key is longer than the text for comparison holds");
         let mut key = [0; 32];
         key[0] = b',';
         key[1] = b'"';
@@ -143,6 +147,7 @@ impl Field {
         }
         key[key_len - 2] = b'"';
         key[key_len - 1] = b':';
+        assert!(row.bit < 56 && row.flat < 8, "more fields than the set of seen keys holds");
         let bits = ((1_u64 << key_len) - 1) as u32;
         let (text_tag, number_tag) = match row.kind {
             Kind::Text => (row.tag, (0, 0)),
@@ -168,7 +173,8 @@ impl Field {
             number_tag_len: number_tag.1,
             key_len: key_len as u8,
             kind: row.kind,
-            bit: row.bit,
+            mask: 1 << row.bit,
+            guard: 1 << row.bit | 1 << (63 - row.flat),
             flat: row.flat,
             passes_len: if passes { longest } else { 0 },
             passes_graphic_len: if passes || is_graphic { longest } else { 0 },
@@ -228,7 +234,7 @@ pub(super) type Tag = (u32, u8);
 pub(super) struct Table {
     #[allow(dead_code, reason = "read by tests")]
     pub(super) name: &'static str,
-    /// Its first slot in `FIELDS`: that of the object's start and end; the fields' follow.
+    /// Its first slot in `FIELDS`: that of the object's start; the fields' follow.
     pub(super) base: usize,
     len: usize,
     multiplier: u64,
