@@ -12,6 +12,7 @@
 //! Two games behind one address and User-Agent cannot be told apart. Game ids that alternate, or clocks that jump back
 //! again and again, show it: the session is then *ambiguous*, its events say so, and clocks no longer split it.
 
+mod addresses;
 mod hashed;
 mod lru;
 mod record;
@@ -22,7 +23,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::log::{IndexEntry, flags};
 use crate::time::Now;
-use crate::{limits, session::hashed::HashedMap, session::lru::Lru};
+use crate::{limits, session::addresses::Addresses, session::hashed::HashedMap, session::lru::Lru};
 
 pub use record::{Cause, Clock, Kind, Session};
 
@@ -92,7 +93,7 @@ pub struct Sessions {
     sessions: Vec<Session>,
     lru: Lru,
     senders: HashedMap<Sender>,
-    by_address: HashedMap<u32>,
+    addresses: Addresses,
     forgotten: u64,
 }
 
@@ -107,7 +108,7 @@ impl Sessions {
             sessions: Vec::new(),
             lru: Lru::new(),
             senders: HashedMap::default(),
-            by_address: HashedMap::default(),
+            addresses: Addresses::default(),
             forgotten: 0,
         }
     }
@@ -204,7 +205,7 @@ impl Sessions {
             }
             None => match bound.filter(|&bound| self.get(bound).is_some_and(|s| !s.is_over)) {
                 Some(bound) => bound.place,
-                None => *self.by_address.get(&address)?,
+                None => self.addresses.newest(address)?,
             },
         };
         let known = self.reference(place);
@@ -439,15 +440,18 @@ impl Sessions {
         session.heard = now;
         self.lru.touch(reference.place as usize);
         let Some(address) = address else { return };
-        // An address leads to one session, and a session is found under one address: the map stays as small as the
-        // sessions are few.
-        if session.address != address {
-            if self.by_address.get(&session.address) == Some(&reference.place) {
-                self.by_address.remove(&session.address);
-            }
-            session.address = address;
+        if let Some((at, place)) = session.address
+            && at == address
+        {
+            self.addresses.hear(place, reference.place);
+            return;
         }
-        self.by_address.insert(address, reference.place);
+        if let Some((_, before)) = session.address {
+            self.addresses.leave(before, reference.place);
+        }
+        let place = self.addresses.join(address);
+        session.address = Some((address, place));
+        self.addresses.hear(place, reference.place);
     }
 
     /// Begins the session that follows another of the same sender, on the same connection.
@@ -463,7 +467,7 @@ impl Sessions {
         session.connection = connection;
         session.is_connection_kept = is_kept;
         session.agent = agent;
-        self.hear(known, Some(address), now);
+        self.hear(known, address.map(|(address, _)| address), now);
         known
     }
 
@@ -494,8 +498,8 @@ impl Sessions {
                 self.senders.remove(&sender);
             }
         }
-        if self.by_address.get(&address) == Some(&(place as u32)) {
-            self.by_address.remove(&address);
+        if let Some((_, at)) = address {
+            self.addresses.leave(at, place as u32);
         }
         let generation = old.generation.wrapping_add(1);
         self.sessions[place] = Session::new(id, kind, key, generation, now);

@@ -64,7 +64,8 @@ pub struct Session {
     /// Polls for commands, by which it shows that it fetches them.
     pub polls: u64,
     pub(super) generation: u32,
-    pub(super) address: u64,
+    /// The address it was last heard of at, and the address's place in [`super::addresses`].
+    pub(super) address: Option<(u64, u32)>,
     pub(super) newest_monotonic: f64,
     pub(super) newest_unix: f64,
     /// Time of the connection test that began it, while nothing else has come since: a test sent again begins nothing.
@@ -91,7 +92,7 @@ impl Session {
             events: 0,
             polls: 0,
             generation,
-            address: 0,
+            address: None,
             newest_monotonic: f64::NEG_INFINITY,
             newest_unix: f64::NEG_INFINITY,
             test_time_bits: None,
