@@ -228,6 +228,11 @@ impl LogFile {
         self.ring_offset + position % self.constants.capacity
     }
 
+    /// Offset in the file of the payload of the frame at `position`, which lies in one piece.
+    pub(crate) fn payload_offset(&self, position: u64) -> u64 {
+        self.offset_of(position) + layout::header::BYTES
+    }
+
     /// Start of the lap after the one `position` is in.
     pub(crate) fn next_lap(&self, position: u64) -> u64 {
         (position / self.constants.capacity + 1) * self.constants.capacity

@@ -45,6 +45,8 @@ pub struct Commit {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenFrame {
     pub(super) position: u64,
+    /// Where its payload begins in the file. A frame never reaches past the ring's end.
+    pub(super) payload_offset: u64,
     pub(super) first_sequence: u64,
     pub(super) count: u32,
     pub(super) used: u32,
@@ -113,6 +115,7 @@ impl LogWriter {
         crash::point("open:open-pos");
         self.frame = Some(OpenFrame {
             position: start,
+            payload_offset: log.payload_offset(start),
             first_sequence: self.next_sequence,
             count: 0,
             used: 0,
@@ -151,8 +154,8 @@ impl LogWriter {
     pub fn room(&mut self) -> &mut [u8] {
         let frame = self.frame.expect("begin() before room()");
         let left = self.log.constants.max_batch_bytes - frame.used;
-        let position = frame.position + layout::header::BYTES + u64::from(frame.used);
-        let pointer = self.log.mapping.pointer(self.log.offset_of(position), u64::from(left));
+        let offset = frame.payload_offset + u64::from(frame.used);
+        let pointer = self.log.mapping.pointer(offset, u64::from(left));
         // SAFETY: `pointer` asserts that the bytes are mapped. They lie between the open frame's header and its limit,
         // which `reserved` covers: no reader takes what was there for intact, and none looks beyond `committed`. Those who
         // still copy from there do so in mappings of their own, as relaxed words, and find out afterwards. In this mapping

@@ -116,6 +116,7 @@ impl LogWriter {
                 .load(Ordering::Relaxed);
             self.frame = Some(OpenFrame {
                 position: self.committed,
+                payload_offset: self.log.payload_offset(self.committed),
                 first_sequence: self.next_sequence,
                 count: count_whole,
                 used: used_whole,
