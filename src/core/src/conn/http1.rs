@@ -75,7 +75,19 @@ impl Connection {
         self.lenient = found.lenient;
         self.known_hint = found.name.place;
         self.known = Some(found.name);
-        self.begin_body(shared, now_ns);
+        let length = self.head.length;
+        match self.head.framing {
+            // The usual case: the whole body came with its head.
+            Framing::Fixed(body)
+                if body <= (self.receive.len() - length) as u64
+                    && body <= shared.config.max_body_bytes as u64 =>
+            {
+                shared.tally.add(Counted::Requests);
+                let after = length + body as usize;
+                self.phase = Phase::InHand { body: body as usize, total: body, after };
+            }
+            _ => self.begin_body(shared, now_ns),
+        }
         true
     }
 

@@ -222,6 +222,13 @@ impl Connection {
     /// The next whole request, upgrade or message; `None` while one is in hand, while answers wait unsent past the
     /// high mark, and when nothing whole is left.
     pub fn next(&mut self, shared: &mut Shared, now_ns: u64) -> Option<Incoming> {
+        if let Phase::Head { .. } = &self.phase
+            && self.receive.is_empty()
+            && !self.peer_closed
+            && !self.draining
+        {
+            return None;
+        }
         loop {
             let go_on = match &self.phase {
                 Phase::Head { .. } => self.next_head(shared, now_ns),
@@ -261,6 +268,7 @@ impl Connection {
     }
 
     /// The body of the request in hand, or the content of the message in hand; empty when there is none.
+    #[inline]
     pub fn body(&self) -> &[u8] {
         match &self.phase {
             Phase::InHand { body, .. } => {

@@ -6,7 +6,7 @@ use crate::limits;
 use crate::log::EventLog;
 use crate::metrics::names;
 use crate::service::budget::Budget;
-use crate::service::intake::{Progress, Task};
+use crate::service::intake::Task;
 use crate::service::slots::ConnId;
 use crate::service::{Notice, Service, Timer};
 use crate::session::SessionRef;
@@ -36,7 +36,9 @@ pub(super) struct Conn {
     pub(super) is_websocket: bool,
     /// The User-Agent of the upgrade; requests bring theirs along.
     pub(super) agent: String,
-    /// The body in hand, while it is being read.
+    /// Whether its messages get the mod's treatment, as that User-Agent tells.
+    pub(super) is_lenient: bool,
+    /// The body in hand, while it waits to be read on.
     pub(super) task: Option<Task>,
     /// When its body began to wait for room in a full log.
     pub(super) held_since: Option<u64>,
@@ -93,6 +95,7 @@ impl<L: EventLog> Service<L> {
             requests: 0,
             is_websocket: false,
             agent: String::new(),
+            is_lenient: false,
             task: None,
             held_since: None,
             is_turned_away: false,
@@ -247,25 +250,28 @@ impl<L: EventLog> Service<L> {
     fn run(&mut self, id: ConnId, budget: &mut Budget<'_>, now: Now) -> Driven {
         loop {
             let Some(conn) = self.conns.get_mut(id) else { return Driven::Idle };
-            if conn.task.is_some() {
-                match self.read_on(id, budget, now) {
-                    Progress::Done => self.finish(id, now),
-                    Progress::Suspended => return Driven::Suspended,
-                    Progress::Full => return Driven::Held,
+            let stopped = if conn.task.is_some() {
+                self.read_on(id, budget, now)
+            } else {
+                match conn.machine.next(&mut self.shared, now.mono_ns) {
+                    None => return Driven::Idle,
+                    Some(Incoming::Request) => {
+                        conn.requests += 1;
+                        self.request(id, budget, now)
+                    }
+                    Some(Incoming::Upgrade) => {
+                        self.upgrade(id, now);
+                        None
+                    }
+                    Some(Incoming::Message { .. }) if conn.is_turned_away => {
+                        conn.machine.done(now.mono_ns);
+                        None
+                    }
+                    Some(Incoming::Message { binary }) => self.message(id, binary, budget, now),
                 }
-                continue;
-            }
-            match conn.machine.next(&mut self.shared, now.mono_ns) {
-                None => return Driven::Idle,
-                Some(Incoming::Request) => {
-                    conn.requests += 1;
-                    self.request(id, now);
-                }
-                Some(Incoming::Upgrade) => self.upgrade(id, now),
-                Some(Incoming::Message { .. }) if conn.is_turned_away => {
-                    conn.machine.done(now.mono_ns);
-                }
-                Some(Incoming::Message { binary }) => self.message(id, binary),
+            };
+            if let Some(stopped) = stopped {
+                return stopped;
             }
         }
     }
@@ -288,6 +294,7 @@ impl<L: EventLog> Service<L> {
         conn.agent = conn.machine.request().user_agent().chars().take(128).collect();
         conn.machine.upgrade(&mut self.shared, now.mono_ns);
         conn.is_websocket = true;
+        conn.is_lenient = self.shared.config.is_lenient(&conn.agent);
         // What it said over HTTP was another session.
         conn.session = None;
         self.websockets += 1;

@@ -198,6 +198,19 @@ impl<L: EventLog> Intake<L> {
         budget: &mut Budget<'_>,
         now: Now,
     ) -> Progress {
+        let mut context = Context {
+            log_epoch: self.log.epoch(),
+            sequence: 0,
+            receive_time_unix_ns: now.unix_ns,
+            session: 0,
+            game_key: 0,
+            lenient: task.is_lenient,
+            event_bytes_max: self.event_bytes_max,
+            nesting_max: limits::NESTING_MAX as u32,
+            path: origin.path,
+            content_type: origin.content_type,
+            user_agent: origin.user_agent,
+        };
         loop {
             if budget.is_spent() {
                 return Progress::Suspended;
@@ -205,33 +218,24 @@ impl<L: EventLog> Intake<L> {
             if self.open_batch(now).is_err() {
                 return Progress::Full;
             }
-            let (session, game_key) = task
+            context.event_bytes_max = self.event_bytes_max;
+            context.sequence = self.log.next_sequence();
+            (context.session, context.game_key) = task
                 .session
                 .and_then(|known| self.sessions.get(known))
                 .map_or((0, 0), |session| (session.id, session.game_key));
-            let context = Context {
-                log_epoch: self.log.epoch(),
-                sequence: self.log.next_sequence(),
-                receive_time_unix_ns: now.unix_ns,
-                session,
-                game_key,
-                lenient: task.is_lenient,
-                event_bytes_max: self.event_bytes_max,
-                nesting_max: limits::NESTING_MAX as u32,
-                path: origin.path,
-                content_type: origin.content_type,
-                user_agent: origin.user_agent,
-            };
             let room = self.log.room();
-            let step = match &mut task.cursor {
+            let mut step = match &mut task.cursor {
                 Cursor::Json(cursor, _) => self.converter.next(cursor, body, &context, room),
                 Cursor::Binary(cursor) => self.converter.next_binary(cursor, body, &context, room),
             };
+            if let Step::Event(event) = &mut step {
+                budget.spend(event.element_len);
+                self.take(task, event, body, origin, now);
+                continue;
+            }
             match step {
-                Step::Event(event) => {
-                    budget.spend(event.element_len);
-                    self.take(task, event, body, origin, now);
-                }
+                Step::Event(_) => {}
                 Step::Refused(refusal) => {
                     budget.spend(1);
                     let reason = match &task.cursor {
@@ -258,7 +262,7 @@ impl<L: EventLog> Intake<L> {
     fn take(
         &mut self,
         task: &mut Task,
-        mut event: Converted,
+        event: &mut Converted,
         body: &[u8],
         origin: Origin<'_>,
         now: Now,
@@ -291,7 +295,7 @@ impl<L: EventLog> Intake<L> {
             names::EVENTS_REPEATED.add(self.log.counters(), 0, 1);
             return;
         }
-        self.place(task, &mut event, body, origin, now);
+        self.place(task, event, body, origin, now);
         let is_urgent = event.entry.priority == PRIORITY_HIGH
             || matches!(event_type, TYPE_DECISION_REQUEST | TYPE_ERROR);
         let sequence = self.log.append(event.element_len, event.event_offset, &event.entry);
