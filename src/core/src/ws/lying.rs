@@ -103,7 +103,8 @@ fn unmask(payload: &mut [u8], mask: [u8; 4]) -> bool {
         *byte ^= mask;
         last |= u32::from(*byte);
     }
-    last & 0x8080_8080 == 0 && seen.to_array().iter().all(u8::is_ascii)
+    const HIGH: u128 = u128::from_ne_bytes([0x80; 16]);
+    (u128::from_ne_bytes(seen.to_array()) | u128::from(last)) & HIGH == 0
 }
 
 #[cfg(test)]

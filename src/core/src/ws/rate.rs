@@ -5,22 +5,27 @@ use crate::time::SECOND;
 /// Counts against a rate.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Rate {
-    per_second: u64,
+    /// What one takes of the time; 0 without a limit.
+    each_ns: u64,
     /// The time at which everything counted so far will have leaked away.
     empty_at_ns: u64,
 }
 
 impl Rate {
     pub(super) const fn new(per_second: u64) -> Rate {
-        Rate { per_second, empty_at_ns: 0 }
+        let each_ns = match per_second {
+            0 => 0,
+            per_second => SECOND / per_second,
+        };
+        Rate { each_ns, empty_at_ns: 0 }
     }
 
     /// Counts `amount` and says whether the rate still allows it. A rate of 0 allows everything.
     pub(super) fn allows(&mut self, amount: u64, now_ns: u64) -> bool {
-        if self.per_second == 0 || amount == 0 {
+        if self.each_ns == 0 || amount == 0 {
             return true;
         }
-        let cost = amount.saturating_mul(SECOND) / self.per_second;
+        let cost = amount.saturating_mul(self.each_ns);
         self.empty_at_ns = self.empty_at_ns.max(now_ns).saturating_add(cost);
         self.empty_at_ns - now_ns <= SECOND
     }
