@@ -32,6 +32,7 @@ RATES = (1_000, 20_000, 100_000)
 MODES: dict[str, tuple[str, ...]] = {
     "adaptive": ("--mode", "adaptive"),
     "busy poll": ("--mode", "adaptive", "--busy-poll"),
+    "busy poll, reader spins": ("--mode", "adaptive", "--busy-poll"),
     "window": ("--mode", "window"),
 }
 
@@ -49,19 +50,23 @@ class Lone:
     def __init__(self, running: Running, work: Path, mode: str) -> None:
         self.mode = mode
         self.service = start_service(running, work / mode.replace(" ", "-"), *MODES[mode])
-        self.reader = python(running, "reader.py", self.service.shm_dir)
+        self.reader = python(running, "reader.py", self.service.shm_dir, *([0.25] if mode.endswith("reader spins") else []))
         self.sender = Sender(self.service.address)
-        running.callback(self.service.process.send_signal, signal.SIGCONT)
+        running.callback(self.signal, signal.SIGCONT)
+
+    def signal(self, number: signal.Signals) -> None:
+        """One that spins would take the CPU from the others."""
+        for process in (self.service.process, self.reader.process):
+            process.send_signal(number)
 
     def series(self, count: int) -> tuple[dict[str, Any], dict[str, Any]]:
         """Latencies until the answer, and until visible."""
-        self.service.process.send_signal(signal.SIGCONT)
+        self.signal(signal.SIGCONT)
         self.sender.series(10)
         self.reader.ask("begin")
         trips = self.sender.series(count)
         seen = self.reader.ask(f"report {count} 5")
-        # One that spins would take the CPU from the others.
-        self.service.process.send_signal(signal.SIGSTOP)
+        self.signal(signal.SIGSTOP)
         if seen["count"] != count:
             sys.exit(f"error: {count} events were sent and {seen['count']} became visible")
         return stats.latency(trips), seen
@@ -75,9 +80,10 @@ def one_at_a_time(work: Path, rounds: int, count: int) -> dict[str, Any]:
         futex = work / "futex"
         futex.write_bytes(bytes(4096))
         sleeper = python(running, "wake_sleeper.py", futex)
-        lone = [Lone(running, work, mode) for mode in ("adaptive", "busy poll")]
-        for each in lone:
-            each.service.process.send_signal(signal.SIGSTOP)
+        lone = []
+        for mode in ("adaptive", "busy poll", "busy poll, reader spins"):
+            lone.append(Lone(running, work, mode))
+            lone[-1].signal(signal.SIGSTOP)
         rows: dict[str, list[dict[str, Any]]] = {}
         with on_client_cpu():
             for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""Reads a log and records for each event how long after its sending it was visible: reader.py SHM_DIR
+"""Reads a log and records for each event how long after its sending it was visible: reader.py SHM_DIR [SPIN_SECONDS]
 
 `jimbot-load` writes into every event's `timestamp` when it was meant to be sent, in milliseconds of the monotonic clock;
 the log's index carries it as `producer_time`. Obeys `measure.consumer`'s commands.
@@ -18,7 +18,7 @@ def main() -> None:
 
     def take() -> None:
         if not readers:
-            readers.append(Reader(sys.argv[1], start="latest"))
+            readers.append(Reader(sys.argv[1], start="latest", spin=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
         batch = readers[0].read(timeout=0.2)
         seen_ns = time.monotonic_ns()
         if batch is not None:

@@ -228,10 +228,12 @@ impl Reader {
         reliable: bool,
         start: &Bound<'_, PyAny>,
         filter: &Filter,
+        spin: f64,
     ) -> PyResult<Reader> {
         let guarantee = if reliable { Guarantee::Reliable } else { Guarantee::Lossy };
         let start = start_of(start)?;
-        let options = ReaderOptions { name, guarantee, start, ..ReaderOptions::default() };
+        let spin = Duration::try_from_secs_f64(spin).unwrap_or(WAIT_SLICE);
+        let options = ReaderOptions { name, guarantee, start, spin, ..ReaderOptions::default() };
         let log = py
             .detach(|| LogReader::open(&path, &options))
             .map_err(|error| errors::open(py, error))?;

@@ -48,6 +48,24 @@ def test_a_waiting_reader_is_woken_by_a_commit(writer, shm_dir):
         assert [len(batch) for batch in got] == [3]
 
 
+def test_a_spinning_reader_sees_a_batch_without_sleeping(writer, shm_dir):
+    with Reader(shm_dir, spin=0.2) as reader:
+        got = []
+        thread = threading.Thread(target=lambda: got.append(reader.read().copy()))
+        thread.start()
+        writer.write(3)
+        thread.join(30)
+        assert [len(batch) for batch in got] == [3]
+        assert reader.read(timeout=0.01) is None  # looks no longer than it may wait
+        assert not writer.is_waited_for(reader.name)
+
+
+@pytest.mark.parametrize("spin", [-1, float("nan"), float("inf")])
+def test_a_spin_without_end_is_refused(shm_dir, spin):
+    with pytest.raises(ValueError, match="spin"):
+        Reader(shm_dir, spin=spin)
+
+
 def test_other_threads_run_while_one_waits(writer, shm_dir):
     with Reader(shm_dir) as reader:
         thread = threading.Thread(target=reader.read, args=(30,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 import warnings
@@ -42,6 +43,9 @@ class Reader:
     :param shard: ``(i, n)``: of n readers that share the work by game, the i-th, from 0. Every event is in
         exactly one shard, all events of a game in the same one.
 
+    :param spin: seconds that a wait looks for a batch before it sleeps. What comes meanwhile is seen without waking this
+        process; a CPU is busy with it, which should be its own.
+
     A batch is released when iteration has moved on (or ``with`` ended) and no view of it is alive. Raises
     :class:`ReaderNameInUse`, :class:`LogNotFound` and :class:`LogFormatError` when it can't be opened.
     """
@@ -57,6 +61,7 @@ class Reader:
         types: Iterable[EventTypeLike] | None = None,
         games: Iterable[str | int] | None = None,
         shard: tuple[int, int] | None = None,
+        spin: float = 0.0,
     ) -> None:
         self._closed = True  # until it is open
         self._name = name or "unnamed"
@@ -79,6 +84,7 @@ class Reader:
                 None if games is None else list(_several(games, "games")),
                 shard,
             ),
+            _checked_spin(spin),
         )
         self._name = self._native.name
         self._closed = False
@@ -227,6 +233,13 @@ def _checked_timeout(timeout: float | None) -> float | None:
     seconds = float(timeout)
     if not seconds >= 0.0:
         raise ValueError(f"timeout is a number of seconds from 0, or None for no limit, not {timeout!r}")
+    return seconds
+
+
+def _checked_spin(spin: float) -> float:
+    seconds = float(spin)
+    if not 0.0 <= seconds < math.inf:
+        raise ValueError(f"spin is a number of seconds from 0, not {spin!r}")
     return seconds
 
 

@@ -17,7 +17,7 @@ use crate::{
 pub(crate) const SLEEP_MAX: Duration = Duration::from_millis(250);
 /// For so long a sleeper that was woken looks for what it was woken for: the writer wakes it while it still converts
 /// the event, which takes some 20 µs on a thread that was asleep itself.
-const LOOK: Duration = Duration::from_micros(50);
+pub(crate) const CALLED: Duration = Duration::from_micros(50);
 /// Waking takes at most one part in so many of the writer's time.
 const SHARE: u64 = 10;
 
@@ -47,11 +47,10 @@ pub(crate) fn sleep(word: &AtomicU32, value: u32, timeout: Duration) -> io::Resu
     }
 }
 
-/// Looks for what a wake announced until `found`, and gives up soon: it comes in microseconds or not at all. Does not yield
-/// meanwhile: on a busy CPU that would cost a whole time slice.
-pub(crate) fn look(mut found: impl FnMut() -> bool) -> bool {
+/// Looks until `found`, for `limit` at most. Does not yield meanwhile: on a busy CPU that would cost a whole time slice.
+pub(crate) fn look(limit: Duration, mut found: impl FnMut() -> bool) -> bool {
     let begin = Instant::now();
-    while begin.elapsed() < LOOK {
+    while begin.elapsed() < limit {
         if found() {
             return true;
         }

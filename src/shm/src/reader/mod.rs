@@ -58,6 +58,8 @@ pub struct ReaderOptions {
     pub never_detach: bool,
     /// How long to wait for a log that is missing or not ready.
     pub patience: Duration,
+    /// How long a wait looks before it sleeps: as long as it looks it needs no waking, and keeps a CPU busy.
+    pub spin: Duration,
 }
 
 impl Default for ReaderOptions {
@@ -68,6 +70,7 @@ impl Default for ReaderOptions {
             start: Start::Latest,
             never_detach: false,
             patience: Duration::ZERO,
+            spin: Duration::ZERO,
         }
     }
 }

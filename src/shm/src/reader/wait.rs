@@ -34,6 +34,7 @@ pub struct Waiter {
     shared: Arc<Shared>,
     position: u64,
     successor_missing: bool,
+    spin: Duration,
 }
 
 impl LogReader {
@@ -43,10 +44,11 @@ impl LogReader {
             shared: self.shared.clone(),
             position: self.position,
             successor_missing: self.successor_missing,
+            spin: self.options.spin,
         }
     }
 
-    /// Sleeps in the kernel until there may be something to read, at most 250 ms.
+    /// Sleeps in the kernel until there may be something to read, at most 250 ms. Looks before, as the options say.
     ///
     /// # Errors
     /// When the kernel refuses, or in a forked child.
@@ -70,6 +72,14 @@ impl Waiter {
             std::thread::sleep(timeout.min(SUCCESSOR_STEP));
             return Ok(Waited::Ready);
         }
+        let spin = self.spin.min(timeout).min(wake::SLEEP_MAX);
+        if !spin.is_zero() && wake::look(spin, || self.something_new()) {
+            return Ok(Waited::Ready);
+        }
+        let timeout = timeout.saturating_sub(spin);
+        if timeout.is_zero() && !spin.is_zero() {
+            return Ok(Waited::TimedOut);
+        }
         let wake = protocol::prepare_wait(control, head, self.shared.index);
         if self.something_new() {
             protocol::finish_wait(head, self.shared.index);
@@ -81,7 +91,7 @@ impl Waiter {
             _ if self.something_new() => Ok(Waited::Ready),
             Slept::Interrupted => Ok(Waited::Interrupted),
             // The writer may have called before its commit.
-            Slept::Woken if wake::look(|| self.something_new()) => Ok(Waited::Ready),
+            Slept::Woken if wake::look(wake::CALLED, || self.something_new()) => Ok(Waited::Ready),
             Slept::Woken | Slept::TimedOut => Ok(Waited::TimedOut),
         }
     }
