@@ -7,7 +7,7 @@
 //! no part of it, because a game that connects anew must still be recognised. An event without id or time is never a
 //! repeat. Producers that number their events are recognised by number, without limit of time ([`producers`]).
 //!
-//! Memory is flat: 24 MiB for the events and 8 MiB for the table, taken at start and touched as events come, plus half
+//! Memory is flat: 24 MiB for the events and 10 MiB for the table, taken at start and touched as events come, plus half
 //! a KiB a producer. Both parts are rebuilt after a restart from what the log still holds.
 
 mod producers;
