@@ -390,27 +390,45 @@ fn start_of(start: &Bound<'_, PyAny>) -> PyResult<Start> {
 /// Threads of one reader sleep in the kernel one at a time: they share a bit in the log, which the first to wake clears.
 #[derive(Default)]
 struct Turn {
-    taken: Mutex<bool>,
+    state: Mutex<TurnState>,
     free: Condvar,
+}
+
+#[derive(Default)]
+struct TurnState {
+    taken: bool,
+    /// Threads that wait for it. Telling nobody takes a system call too, at every end of a sleep.
+    waiting: usize,
 }
 
 struct Taking<'a>(&'a Turn);
 
 impl Turn {
+    fn state(&self) -> MutexGuard<'_, TurnState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// `None` when it did not come within `limit`.
     fn take(&self, limit: Duration) -> Option<Taking<'_>> {
-        let taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
-        let (mut taken, _) = self
-            .free
-            .wait_timeout_while(taken, limit, |taken| *taken)
-            .unwrap_or_else(PoisonError::into_inner);
-        if std::mem::replace(&mut *taken, true) { None } else { Some(Taking(self)) }
+        let mut state = self.state();
+        if state.taken {
+            state.waiting += 1;
+            (state, _) = self
+                .free
+                .wait_timeout_while(state, limit, |state| state.taken)
+                .unwrap_or_else(PoisonError::into_inner);
+            state.waiting -= 1;
+        }
+        if std::mem::replace(&mut state.taken, true) { None } else { Some(Taking(self)) }
     }
 }
 
 impl Drop for Taking<'_> {
     fn drop(&mut self) {
-        *self.0.taken.lock().unwrap_or_else(PoisonError::into_inner) = false;
-        self.0.free.notify_one();
+        let mut state = self.0.state();
+        state.taken = false;
+        if state.waiting > 0 {
+            self.0.free.notify_one();
+        }
     }
 }
