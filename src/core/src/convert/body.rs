@@ -8,8 +8,8 @@ use std::ops::Range;
 use super::identity::{Element, Mode};
 use super::machine::Machine;
 use super::paths::Paths;
-use super::salvage::{Setting, balanced_end, find_events};
-use super::scan::after_space;
+use super::salvage::{Setting, balanced_end, ends_element, find_events};
+use super::scan::{after_space, is_space};
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::Key;
 use super::tables::{BATCH, FIELDS, REQUIRED, TABLES};
@@ -278,11 +278,14 @@ impl Converter {
                     return Sought::Nothing;
                 }
                 if !first {
-                    if byte != b',' {
+                    let next = if close == b'}' { b'"' } else { b'{' };
+                    if byte == b',' {
+                        cursor.at = after_space(body, at + 1);
+                    } else if byte != next || !context.lenient {
                         let stop = Stop::Syntax(Fault::CommaOrBracket);
                         return self.broken(cursor, body, context, stop, at).into();
                     }
-                    cursor.at = after_space(body, at + 1);
+                    // Only its comma is missing: the next event is as readable as it would be behind one.
                 }
                 cursor.state = State::Elements { close, in_batch, first: true };
                 if close == b'}' {
@@ -535,12 +538,16 @@ impl Converter {
         let reason = reason_of(stop, at);
         let in_list = matches!(cursor.state, State::Elements { .. });
         let setting = if in_list { Setting::List } else { Setting::Lines };
-        // A whole value that is no event, or one too deep, ends where its braces say.
-        let whole = match stop {
-            Stop::TooDeep | Stop::Syntax(Fault::Object) => {
-                self.value_end(body, start, context).filter(|end| ends_well(body, *end, setting))
-            }
-            _ => None,
+        // A whole value that is no event, one too deep, or one without a comma before it, ends where its braces say.
+        let has_end = match stop {
+            Stop::TooDeep | Stop::Syntax(Fault::Object) => true,
+            Stop::Syntax(Fault::CommaOrBracket) => at == start && body.get(at) == Some(&b'{'),
+            _ => false,
+        };
+        let whole = if has_end {
+            self.value_end(body, start, context).filter(|end| ends_well(body, *end, setting))
+        } else {
+            None
         };
         // A list in an object's clothes has keys between its events: it is not taken up again.
         let resumes = !matches!(cursor.state, State::Elements { close: b'}', .. });
@@ -769,8 +776,9 @@ impl Machine<'_> {
             }
             let key = self.read_key()?;
             let (value_at, value_pos) = (self.at, self.pos);
+            // Of an event that is salvaged, keys are looked at for what ends them, and most hold nothing to decode.
             let name: Option<Range<usize>> = match &key {
-                Key::Plain(range) => Some(range.clone()),
+                Key::Plain(range) | Key::Decoded(range) => Some(range.clone()),
                 _ => None,
             };
             let is_new = self.note_key(object, &key);
@@ -851,12 +859,13 @@ fn reason_of(stop: Stop, at: usize) -> String {
 fn ends_well(body: &[u8], end: usize, setting: Setting) -> bool {
     let next = after_space(body, end);
     match setting {
-        Setting::List => matches!(body.get(next), Some(b',' | b']' | b'}')),
+        Setting::List => ends_element(body, next),
         Setting::Lines => true,
     }
 }
 
-/// The end of what stands before the comma in front of `next`.
+/// The end of what stands before the comma in front of `next`, where there is one.
 fn before_comma(body: &[u8], start: usize, next: usize) -> usize {
-    body[start..next].iter().rposition(|byte| *byte == b',').map_or(next, |comma| start + comma)
+    let last = body[start..next].iter().rposition(|byte| !is_space(*byte));
+    last.map(|last| start + last).filter(|last| body[*last] == b',').unwrap_or(next)
 }

@@ -60,7 +60,7 @@ impl Converter {
         let end = machine.at;
         let next = after_space(body, end);
         let ends_well = match setting {
-            Setting::List => matches!(body.get(next), Some(b',' | b']' | b'}')),
+            Setting::List => ends_element(body, next),
             Setting::Lines => next == body.len() || body[end..next].contains(&b'\n'),
         };
         machine.at = start + 1;
@@ -94,13 +94,16 @@ fn starts_element(body: &[u8], brace: usize, setting: Setting) -> bool {
     match (setting, before) {
         (Setting::Lines, Some(at)) => body[at..brace].contains(&b'\n'),
         (Setting::Lines, None) => true,
-        (Setting::List, Some(at)) if body[at] == b',' => {
-            let closing = body[..at].iter().rposition(|byte| !is_space(*byte));
-            // What ends before the comma may itself be broken; usually it is an object.
-            closing.is_some()
-        }
+        // What stands behind these belongs to the broken event: a member's value, a list's first element, a
+        // text. Behind anything else, a comma may be missing.
+        (Setting::List, Some(at)) => !matches!(body[at], b':' | b'[' | b'{' | b'"' | b'\\'),
         (Setting::List, _) => false,
     }
+}
+
+/// Whether what stands here can follow an event of a list, were its comma not missing.
+pub(super) fn ends_element(body: &[u8], at: usize) -> bool {
+    matches!(body.get(at), Some(b',' | b']' | b'}' | b'{'))
 }
 
 /// Where the value at `start` ends by its braces alone; the end of the body when they never close.

@@ -114,6 +114,53 @@ fn whatever_breaks_a_batch_nothing_of_it_is_lost() {
 }
 
 #[test]
+fn events_without_commas_between_them_are_events() {
+    for between in ["", " ", "\n", " , "] {
+        let list = format!("[{GOOD}{between}{GOOD}{between}{GOOD}]");
+        let batch = format!(r#"{{"batch_id":"b","events":{list},"source":"s"}}"#);
+        for (form, body) in [(BodyForm::Events, &list), (BodyForm::Batch, &batch)] {
+            let got = convert(form, true, body.as_bytes());
+            assert_eq!(types(&got), [19, 19, 19], "{body}");
+            let strict = convert(form, false, body.as_bytes());
+            if between.contains(',') {
+                assert_eq!(types(&strict), [19, 19, 19], "{body}");
+            } else {
+                // Each that has no comma before it, by itself.
+                let told: Vec<u32> = strict.refusals.iter().map(|told| told.index).collect();
+                assert_eq!((types(&strict), told), (vec![19], vec![1, 2]), "{body}");
+            }
+        }
+    }
+}
+
+#[test]
+fn whatever_byte_is_missing_each_event_is_there_once() {
+    let ids = ["first-event", "second-event", "third-event", "fourth-event"];
+    let event = |id: &str| {
+        format!(
+            r#"{{"type":"HEARTBEAT","timestamp":1.5,"event_id":"{id}","payload":{{"uptime":5}}}}"#
+        )
+    };
+    let list = format!("[{}]", ids.map(event).join(","));
+    for whole in [format!(r#"{{"batch_id":"b","events":{list},"source":"s"}}"#), list] {
+        for at in 0..whole.len() {
+            let body = format!("{}{}", &whole[..at], &whole[at + 1..]);
+            let got = convert(BodyForm::Events, true, body.as_bytes());
+            for id in ids.iter().filter(|id| body.contains(**id)) {
+                let holds = |bytes: &[u8]| bytes.windows(id.len()).any(|at| at == id.as_bytes());
+                let count = got.events.iter().filter(|got| holds(got.bytes())).count();
+                assert_eq!(count, 1, "{id} of {body}: {:?}", types(&got));
+            }
+            let read = types(&got).iter().filter(|number| **number == 19).count();
+            let around = &whole[at.saturating_sub(1)..whole.len().min(at + 2)];
+            if around == "},{" {
+                assert_eq!(read, ids.len(), "{body}");
+            }
+        }
+    }
+}
+
+#[test]
 fn what_a_strict_sender_did_wrong_is_named() {
     let told = |form, body: &str| {
         let got = convert(form, false, body.as_bytes());
