@@ -1,6 +1,6 @@
 //! What is converted: the canonical small event and whole state, with their keys in the order that
-//! games send them, in another constant one, and in a new one for every object; and batches of the
-//! triggers of one scored hand.
+//! games send them, in another constant one, and in a new one for every object, and as Python prints
+//! them; and batches of the triggers of one scored hand.
 
 use jimbot_core::convert::BodyForm;
 use jimbot_traffic::Clock;
@@ -27,8 +27,10 @@ impl Input {
         let state = bodies(Workload::GameState, 64);
         vec![
             Self::single("small-random", reordered(&small, &mut shuffled)),
+            Self::single("small-spaced", small.iter().map(|body| spaced(body)).collect()),
             Self::single("small", small),
             Self::single("state-random", reordered(&state, &mut shuffled)),
+            Self::single("state-spaced", state.iter().map(|body| spaced(body)).collect()),
             Self::single("state-sorted", reordered(&state, &mut sorted)),
             Self::single("state", state),
             Self { name: "cascade", bodies: bodies(Workload::Cascade, 64), form: BodyForm::Batch },
@@ -39,6 +41,20 @@ impl Input {
 fn bodies(workload: Workload, count: usize) -> Vec<Vec<u8>> {
     let mut stream = Stream::new(workload, 3, Clock::EXAMPLE);
     (0..count).map(|_| stream.next_body().bytes).collect()
+}
+
+/// The same body with a space behind each comma and colon, as Python's `json.dumps` prints.
+fn spaced(body: &[u8]) -> Vec<u8> {
+    let (mut text, mut in_text) = (Vec::with_capacity(body.len() * 2), false);
+    for (at, byte) in body.iter().enumerate() {
+        text.push(*byte);
+        match byte {
+            b'"' if at == 0 || body[at - 1] != b'\\' => in_text = !in_text,
+            b',' | b':' if !in_text => text.push(b' '),
+            _ => {}
+        }
+    }
+    text
 }
 
 /// The same bodies with the members of each object in the order that `arrange` gives them.

@@ -26,8 +26,8 @@ fn main() {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => table(2001),
         ["--turns", turns] => table(turns.parse().expect("a number of turns")),
-        ["--count", name, times] => {
-            count(name, times.parse().expect("how many times"));
+        ["--count", name, events] => {
+            count(name, events.parse().expect("how many events"));
         }
         _ => {
             eprintln!("usage: jimbot-bench-convert [--turns N | --count INPUT N]");
@@ -36,12 +36,15 @@ fn main() {
     }
 }
 
-/// Converts one input `times` times and nothing else.
-fn count(name: &str, times: usize) {
+/// Converts so many events of one input (the last body to its end) and nothing else.
+fn count(name: &str, events: u64) {
     let input = Input::all().into_iter().find(|input| input.name == name);
     let input = input.unwrap_or_else(|| panic!("no input {name}"));
     let mut row = Converting::new();
-    for body in input.bodies.iter().cycle().take(times) {
+    let mut bodies = input.bodies.iter().cycle();
+    while row.events() < events
+        && let Some(body) = bodies.next()
+    {
         row.run(body, input.form);
     }
     println!("{}", row.hash());

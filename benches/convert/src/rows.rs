@@ -22,6 +22,11 @@ impl Converting {
         Self { converter: Converter::new(), room: vec![0; 1 << 20], sequence: 1, hash: 0 }
     }
 
+    /// Events converted so far.
+    pub(crate) fn events(&self) -> u64 {
+        self.sequence - 1
+    }
+
     /// Changes when what is written does.
     pub(crate) fn hash(&self) -> u64 {
         self.hash

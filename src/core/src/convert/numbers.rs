@@ -50,9 +50,12 @@ pub(super) fn tiny_number(word: u32) -> Option<(f64, usize)> {
     let shift = bits & 24;
     // A comma or a closing brace, or one of six others that go on with no number either.
     let is_end = (word >> shift) as u8 | 0x51 == b'}';
-    // A leading zero is a number only alone.
-    if !(bits.wrapping_sub(15) <= 16 && is_end && (values as u8 != 0 || bits == 15)) {
+    if !(bits.wrapping_sub(15) <= 16 && is_end) {
         return None;
+    }
+    // A leading zero is a number only alone.
+    if values as u8 == 0 {
+        return (bits == 15).then_some((0.0, 1));
     }
     let digits = values.wrapping_shl(shift.wrapping_neg());
     let pairs = digits.wrapping_mul(10).wrapping_add(digits >> 8) & 0x00FF_00FF;

@@ -1,4 +1,5 @@
-//! The short way through an object: members without white space whose values need no look.
+//! The short way through an object: members whose values need no look, with no white space, or with
+//! the single spaces behind commas and colons that many programs print.
 //!
 //! It compares the text with the key that followed last time, and writes tag, length and value at
 //! once. Whatever else comes, it leaves to `object`, and is asked again behind it.
@@ -43,7 +44,9 @@ impl Machine<'_> {
             };
             let Some(mut free) = self.out.get_mut(self.pos..) else { return Err(Stop::NoRoom) };
             let (mut slot, mut seen) = (members.slot, members.seen);
-            let leave = loop {
+            // The position is on the space behind a comma or the first brace.
+            let mut is_spaced = false;
+            let leave = 'members: loop {
                 let Some(near) = rest.first_chunk::<NEAR>() else {
                     if let Some(ending) = self.memory.ending.rest(rest.len())
                         && end == self.input.len()
@@ -58,7 +61,8 @@ impl Machine<'_> {
                 let mut field = &FIELDS[next % SLOTS];
                 let mut key_len = usize::from(field.key_len & 31);
                 if !ORDERED || !field.is_at(near, 0) {
-                    if near[0] == b'}' {
+                    let head = near_word(near);
+                    if head as u8 == b'}' {
                         (self.at, self.pos) = (end - rest.len() + 1, out_end - free.len());
                         members.seen = seen;
                         // Keys that came as expected were not counted one by one.
@@ -68,20 +72,31 @@ impl Machine<'_> {
                         }
                         return Ok(());
                     }
+                    // What many programs print between members, beside the comma.
+                    if head >> 8 == u16::from(b' ') && !is_spaced && head as u8 != b' ' {
+                        if head as u8 != b',' && !(head as u8 == b'{' && members.first == 1) {
+                            break Leave::Member;
+                        }
+                        is_spaced = true;
+                        rest = &rest[1..];
+                        continue;
+                    }
                     // An object's first key has no comma before it.
-                    let given = u32::from(near[0] == b'{' && members.first == 1);
+                    let is_first = head as u8 == b'{' && members.first == 1;
+                    let given = u32::from(is_first || is_spaced);
                     if !ORDERED || given == 0 || !field.is_at(near, 1) {
                         let found = if ORDERED {
-                            look_up(near, given, members.table)
+                            look_up(near, given, members)
                         } else {
                             find_plain(near, given, members.table)
                         };
-                        let Some(found) = found else { break Leave::Member };
-                        members.misses += match ORDERED {
-                            true => 3,
-                            false if found.0 == next => -1,
-                            false => 2,
+                        let Some(found) = found else {
+                            end -= usize::from(is_spaced);
+                            break Leave::Member;
                         };
+                        if !ORDERED {
+                            members.misses += if found.0 == next { -1 } else { 2 };
+                        }
                         (next, key_len) = (found.0, found.1 & 31);
                         field = &FIELDS[next % SLOTS];
                         self.memory.seats[slot % SLOTS].next = next as u16;
@@ -89,8 +104,10 @@ impl Machine<'_> {
                     members.first = 0;
                 }
                 if seen & field.guard != 0 {
+                    end -= usize::from(is_spaced);
                     break Leave::Barred;
                 }
+                is_spaced = false;
                 seen |= field.mask;
                 slot = next;
                 let Some(room) = free.first_chunk_mut::<64>() else {
@@ -98,27 +115,32 @@ impl Machine<'_> {
                     break Leave::Value;
                 };
                 // The value's own first byte tells sooner than the field what it is.
-                if near[key_len] != b'"' {
+                while near[key_len] != b'"' {
                     let tag = field.number_tag();
+                    let number = match tag.1 {
+                        0 => None,
+                        _ => tiny_number(near8(near, key_len) as u32),
+                    };
+                    if number.is_none() && near[key_len] == b' ' && key_len < 31 {
+                        key_len += 1;
+                        continue;
+                    }
                     if tag.1 == 0 {
                         if field.kind == Kind::Timestamp {
                             let (time, len) = near_number(near, key_len);
                             if len != 0 {
                                 self.envelope.note_time(time);
                                 rest = &rest[key_len + len..];
-                                continue;
+                                continue 'members;
                             }
                         }
                         rest = &rest[key_len..];
-                        break Leave::Value;
+                        break 'members Leave::Value;
                     }
-                    let (value, len) = match tiny_number(near8(near, key_len) as u32) {
-                        Some(number) => number,
-                        None => longer_number(rest, key_len),
-                    };
+                    let (value, len) = number.unwrap_or_else(|| longer_number(rest, key_len));
                     if len == 0 {
                         rest = &rest[key_len..];
-                        break Leave::Value;
+                        break 'members Leave::Value;
                     }
                     let tag_len = usize::from(tag.1 & 7);
                     room[..4].copy_from_slice(&tag.0.to_le_bytes());
@@ -126,9 +148,9 @@ impl Machine<'_> {
                     rest = &rest[key_len + len..];
                     free = &mut free[tag_len + 8..];
                     if !((field.least <= value) & (value <= field.most)) {
-                        break Leave::CheckNumber(end - rest.len() - len, value);
+                        break 'members Leave::CheckNumber(end - rest.len() - len, value);
                     }
-                    continue;
+                    continue 'members;
                 }
                 // A text of up to fourteen bytes that needs no look inside.
                 let value = near16(near, key_len);
@@ -243,11 +265,19 @@ impl Members {
     }
 }
 
-/// [`find_plain`] where it is seldom needed.
+/// [`find_plain`] where another key was expected. Takes all of `members`, so that nothing of it is
+/// kept at hand where keys are as expected.
 #[cold]
 #[inline(never)]
-fn look_up(near: &Near, given: u32, table: &'static Table) -> Option<(usize, usize)> {
-    find_plain(near, given, table)
+fn look_up(near: &Near, given: u32, members: &mut Members) -> Option<(usize, usize)> {
+    members.misses += 3;
+    find_plain(near, given, members.table)
+}
+
+/// The first two bytes.
+#[inline(always)]
+fn near_word(near: &Near) -> u16 {
+    near8(near, 0) as u16
 }
 
 /// A text of 15 to 127 bytes that needed no look inside.

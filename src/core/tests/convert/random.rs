@@ -94,3 +94,60 @@ fn whole_games_are_as_the_reference_has_them() {
         }
     }
 }
+
+/// The same text with a space behind each comma and colon outside of texts, as Python's `json.dumps` prints.
+fn spaced(text: &[u8]) -> Vec<u8> {
+    let (mut spaced, mut in_text, mut is_escaped) = (Vec::new(), false, false);
+    for byte in text {
+        spaced.push(*byte);
+        match byte {
+            b'"' if !is_escaped => in_text = !in_text,
+            b',' | b':' if !in_text => spaced.push(b' '),
+            _ => {}
+        }
+        is_escaped = *byte == b'\\' && !is_escaped;
+    }
+    spaced
+}
+
+#[test]
+fn events_with_spaces_are_as_the_reference_has_them() {
+    let mut converter = Converter::new();
+    for dialect in DIALECTS {
+        for order in [KeyOrder::Listed, KeyOrder::Random] {
+            for event in samples::every_event(dialect, 1, order) {
+                compare(&mut converter, &spaced(&event.json), &format!("{dialect:?} {order:?}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn white_space_and_commas_are_taken_where_json_has_them() {
+    let event = br#"{"type":"HEARTBEAT","timestamp":1.5,"version":1,"source":"s","payload":{"uptime":5,"mod_version":"x"}}"#;
+    let mut converter = Converter::new();
+    for whole in [event.to_vec(), spaced(event)] {
+        for at in 0..whole.len() {
+            for odd in [" ", "  ", ",", ", ", " ,", ""] {
+                // Put in, and put in place of the byte there.
+                for from in [at, at + 1] {
+                    let body = [&whole[..at], odd.as_bytes(), &whole[from..]].concat();
+                    let text = String::from_utf8_lossy(&body);
+                    let cursor = BodyCursor::new(BodyForm::Message);
+                    let got = convert_with(&mut converter, cursor, &context(false), &body);
+                    let value = serde_json::from_slice::<serde_json::Value>(&body);
+                    if value.is_err() {
+                        assert_eq!(
+                            (got.events.len(), !got.refusals.is_empty()),
+                            (0, true),
+                            "{text}"
+                        );
+                    } else if value.is_ok_and(|value| value.get("type").is_some()) {
+                        assert_eq!((got.events.len(), got.refusals.len()), (1, 0), "{text}");
+                        compare(&mut converter, &body, "with white space");
+                    }
+                }
+            }
+        }
+    }
+}
