@@ -117,13 +117,14 @@ impl<'a> Generator<'a> {
         .unwrap();
         writeln!(text, "pub(super) static CHOICES: &[Choice] = &[\n{}];", self.choices.concat())
             .unwrap();
+        let shapes = self.shapes(&event);
         let enums: String = self.enums.iter().map(enum_names).collect();
         writeln!(text, "pub(super) static ENUMS: &[&[(&str, u32)]] = &[\n{enums}];").unwrap();
         writeln!(text, "pub(super) static RULES: &[Rule] = &[\n{},\n];", self.rules.join(",\n"))
             .unwrap();
         text.push_str(&types);
         text.push_str(&required);
-        text.push_str(&shapes(&event));
+        text.push_str(&shapes);
         text
     }
 
@@ -449,6 +450,79 @@ impl<'a> Generator<'a> {
         writeln!(text, "pub(super) const NAMES_MULTIPLIER: u64 = {multiplier:#x};\npub(super) const NAMES_SHIFT: u32 = {shift};\npub(super) static NAMES_BUCKETS: &[u8] = &{buckets:?};").unwrap();
         text
     }
+
+    /// The form on the wire of every message that an event may hold, and the rules for its values, for events
+    /// that come as protobuf.
+    fn shapes(&mut self, event: &MessageDescriptor) -> String {
+        let mut messages = vec![event.clone()];
+        let mut text = String::from("pub(super) static SHAPES: &[&[ShapeField]] = &[\n");
+        let mut most = 0;
+        let mut next = 0;
+        while next < messages.len() {
+            let message = messages[next].clone();
+            let mut fields: Vec<FieldDescriptor> = message.fields().collect();
+            fields.sort_by_key(FieldDescriptor::number);
+            let mut repeated = 0;
+            text.push_str("    &[");
+            for field in fields {
+                let is_repeated = field.cardinality() == Cardinality::Repeated;
+                let form = match field.kind() {
+                    Kind::Message(message) => {
+                        let known = messages.iter().position(|known| *known == message);
+                        let index = known.unwrap_or_else(|| {
+                            messages.push(message);
+                            messages.len() - 1
+                        });
+                        format!("Shape::Message({index})")
+                    }
+                    Kind::String => "Shape::Text".to_owned(),
+                    Kind::Bytes => "Shape::Bytes".to_owned(),
+                    Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => {
+                        format!("Shape::Fixed64 {{ packable: {is_repeated} }}")
+                    }
+                    Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => {
+                        format!("Shape::Fixed32 {{ packable: {is_repeated} }}")
+                    }
+                    _ => format!("Shape::Varint {{ packable: {is_repeated} }}"),
+                };
+                let oneof = field
+                    .containing_oneof()
+                    .filter(|_| !field.field_descriptor_proto().proto3_optional());
+                let name = match &oneof {
+                    _ if flag(&field, "flatten") || message.is_map_entry() => String::new(),
+                    Some(oneof) => oneof.name().to_owned(),
+                    None => field.name().to_owned(),
+                };
+                let is_value = is_repeated || matches!(field.kind(), Kind::Double | Kind::String);
+                let rule = match &oneof {
+                    _ if !is_value => 0,
+                    // As in the table of keys: one rule for all types of a key.
+                    Some(oneof) => oneof.fields().map(|field| self.rule(&field)).max().unwrap_or(0),
+                    None => self.rule(&field),
+                };
+                repeated += usize::from(is_repeated);
+                let counter = if is_repeated { repeated } else { 0 };
+                let is_checked = !flag(&field, "internal");
+                write!(
+                    text,
+                    "ShapeField {{ number: {}, shape: {form}, name: {name:?}, rule: {rule}, counter: {counter}, is_map: {}, is_checked: {is_checked} }}, ",
+                    field.number(),
+                    field.is_map(),
+                )
+                .unwrap();
+            }
+            most = most.max(repeated);
+            text.push_str("],\n");
+            next += 1;
+        }
+        text.push_str("];\n");
+        writeln!(
+            text,
+            "/// Repeated fields of one message, at most.\npub(super) const REPEATED_MAX: usize = {most};"
+        )
+        .unwrap();
+        text
+    }
 }
 
 /// What a type name without subtype means, and what it means with each of its subtypes.
@@ -472,6 +546,7 @@ fn required_keys(event: &MessageDescriptor, rows: &[Row]) -> String {
             let own = (!flag(&field, "internal")).then(|| field.name().to_owned());
             let key = own.or_else(|| texts(&option(&field, "also")).into_iter().next());
             keys.push((
+                field.number(),
                 key.expect("a required field has a key"),
                 dialects,
                 severity.filter(|s| *s != 0).unwrap_or(2),
@@ -479,48 +554,9 @@ fn required_keys(event: &MessageDescriptor, rows: &[Row]) -> String {
         }
     }
     let mut text = String::from("pub(super) static REQUIRED: &[Required] = &[\n");
-    for (key, dialects, severity) in keys {
+    for (number, key, dialects, severity) in keys {
         let row = rows.iter().find(|row| row.key == key).expect("a required key has a row");
-        writeln!(text, "    Required {{ bit: {}, dialects: {dialects}, severity: {severity}, reason: \"{key} is missing\" }},", row.bit).unwrap();
-    }
-    text.push_str("];\n");
-    text
-}
-
-/// The form on the wire of every message that an event may hold, for events that come as protobuf.
-fn shapes(event: &MessageDescriptor) -> String {
-    let mut messages = vec![event.clone()];
-    let mut text = String::from("pub(super) static SHAPES: &[&[ShapeField]] = &[\n");
-    let mut next = 0;
-    while next < messages.len() {
-        let mut fields: Vec<FieldDescriptor> = messages[next].fields().collect();
-        fields.sort_by_key(FieldDescriptor::number);
-        text.push_str("    &[");
-        for field in fields {
-            let is_packable = field.cardinality() == Cardinality::Repeated;
-            let form = match field.kind() {
-                Kind::Message(message) => {
-                    let known = messages.iter().position(|known| *known == message);
-                    let index = known.unwrap_or_else(|| {
-                        messages.push(message);
-                        messages.len() - 1
-                    });
-                    format!("Shape::Message({index})")
-                }
-                Kind::String => "Shape::Text".to_owned(),
-                Kind::Bytes => "Shape::Bytes".to_owned(),
-                Kind::Double | Kind::Fixed64 | Kind::Sfixed64 => {
-                    format!("Shape::Fixed64 {{ packable: {is_packable} }}")
-                }
-                Kind::Float | Kind::Fixed32 | Kind::Sfixed32 => {
-                    format!("Shape::Fixed32 {{ packable: {is_packable} }}")
-                }
-                _ => format!("Shape::Varint {{ packable: {is_packable} }}"),
-            };
-            write!(text, "ShapeField {{ number: {}, shape: {form} }}, ", field.number()).unwrap();
-        }
-        text.push_str("],\n");
-        next += 1;
+        writeln!(text, "    Required {{ number: {number}, bit: {}, dialects: {dialects}, severity: {severity}, reason: \"{key} is missing\" }},", row.bit).unwrap();
     }
     text.push_str("];\n");
     text

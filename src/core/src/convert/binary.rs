@@ -1,22 +1,21 @@
 //! Events that come as protobuf: a serialised `Event` or `EventBatch`.
 //!
-//! Each event is walked against the schema (lengths, wire types, UTF-8, depth), so that a committed
-//! payload always parses whole, and copied without its identity, which the log gives anew.
+//! Each event is walked against the schema (`walk`: lengths, wire types, UTF-8, depth), so that a committed
+//! payload always parses whole, its values are checked as those of JSON are, and it is copied without its
+//! identity, which the log gives anew.
 
-use super::event::{TYPE_CONNECTION_TEST, TYPE_UNKNOWN};
+use super::event::{FINDINGS_LISTED_MAX, TYPE_CONNECTION_TEST, TYPE_UNKNOWN};
 use super::identity::Mode;
 use super::machine::Machine;
 use super::stop::Outcome;
-use super::tables::{KINDS, SHAPES, Shape, ShapeField, kind_of};
+use super::tables::{KINDS, kind_of};
+use super::walk::{Broken, Reader, Walk, Wrong};
 use super::{BodySummary, Context, Converted, Converter, Refusal, Step};
 use crate::log::flags;
 
-/// Messages within messages; parsers allow a hundred.
-const DEPTH_MAX: u32 = 64;
 const TAG_EVENTS: u8 = 0x0A;
 const TAG_TYPE: (u32, u8) = (0x18, 1);
-/// Shape of `Event`, the first.
-const EVENT: usize = 0;
+const SEVERITY_REJECT: u8 = 3;
 
 /// Where a binary message stands.
 #[derive(Clone, Debug, Default)]
@@ -34,9 +33,6 @@ impl BinaryCursor {
         Self::default()
     }
 }
-
-/// Why bytes are no event.
-type Wrong = &'static str;
 
 impl Converter {
     /// Takes the next event of a serialised `Event` or `EventBatch` into the start of `room`.
@@ -61,15 +57,31 @@ impl Converter {
             Err(reason) => {
                 // Without a length that holds there is no next event.
                 cursor.at = message.len();
-                return refuse(cursor, index, reason.to_owned());
+                return refuse(cursor, index, String::new(), reason.to_owned());
             }
         };
-        if let Err(reason) = check(bytes, EVENT, DEPTH_MAX) {
+        let walk = match Walk::event(bytes, context.lenient) {
+            Ok(walk) => walk,
+            Err(reason) => {
+                cursor.at = end;
+                return refuse(cursor, index, String::new(), reason.to_owned());
+            }
+        };
+        let mut broken = walk.broken.iter().map(|broken| (&broken.path, broken.finding));
+        if !context.lenient
+            && let Some((path, finding)) =
+                broken.find(|(_, finding)| finding.severity == SEVERITY_REJECT)
+        {
             cursor.at = end;
-            return refuse(cursor, index, reason.to_owned());
+            return match finding.reason.strip_suffix(" is missing") {
+                Some(field) => refuse(cursor, index, field.to_owned(), "missing".to_owned()),
+                None => refuse(cursor, index, path.clone(), finding.reason.to_owned()),
+            };
         }
         let mut machine = self.machine(bytes, 0, room, context.nesting_max, Mode::default());
-        match machine.copy_event(context) {
+        machine.findings.extend(walk.broken.iter().map(|broken| broken.finding));
+        machine.noted = walk.noted;
+        match machine.copy_event(context, &walk.broken) {
             Ok(event) => {
                 cursor.at = end;
                 cursor.summary.events += 1;
@@ -79,15 +91,15 @@ impl Converter {
             Err(_) => {
                 cursor.at = end;
                 let reason = format!("the event takes more than {} bytes", context.event_bytes_max);
-                refuse(cursor, index, reason)
+                refuse(cursor, index, String::new(), reason)
             }
         }
     }
 }
 
-fn refuse(cursor: &mut BinaryCursor, index: u32, reason: String) -> Step {
+fn refuse(cursor: &mut BinaryCursor, index: u32, field: String, reason: String) -> Step {
     cursor.summary.refused += 1;
-    Step::Refused(Refusal { index, field: String::new(), reason })
+    Step::Refused(Refusal { index, field, reason })
 }
 
 /// The next event's bytes, and where what follows them starts.
@@ -103,109 +115,15 @@ fn next_event<'a>(cursor: &BinaryCursor, message: &'a [u8]) -> Result<(&'a [u8],
     Ok((bytes, reader.at))
 }
 
-/// Reads wire format; every step checks its bounds.
-struct Reader<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn is_done(&self) -> bool {
-        self.at >= self.bytes.len()
-    }
-
-    fn varint(&mut self) -> Result<u64, Wrong> {
-        let mut value = 0;
-        for shift in (0..70).step_by(7) {
-            let byte = *self.bytes.get(self.at).ok_or("ends inside a number")?;
-            self.at += 1;
-            if shift == 63 && byte > 1 {
-                return Err("a number longer than 64 bits");
-            }
-            value |= u64::from(byte & 0x7F) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err("a number longer than 64 bits")
-    }
-
-    fn skip(&mut self, count: usize) -> Result<&'a [u8], Wrong> {
-        let end = self.at.checked_add(count).ok_or("ends inside a field")?;
-        let chunk = self.bytes.get(self.at..end).ok_or("ends inside a field")?;
-        self.at = end;
-        Ok(chunk)
-    }
-
-    fn chunk(&mut self) -> Result<&'a [u8], Wrong> {
-        let len = usize::try_from(self.varint()?).map_err(|_| "ends inside a field")?;
-        self.skip(len)
-    }
-
-    /// A field's number and wire type.
-    fn tag(&mut self) -> Result<(u32, u8), Wrong> {
-        let tag = u32::try_from(self.varint()?).map_err(|_| "a field number out of range")?;
-        if tag >> 3 == 0 {
-            return Err("a field number out of range");
-        }
-        Ok((tag >> 3, (tag & 7) as u8))
-    }
-}
-
-/// Checks that these bytes are a message of this shape.
-fn check(bytes: &[u8], shape: usize, depth: u32) -> Result<(), Wrong> {
-    if depth == 0 {
-        return Err("nested too deep");
-    }
-    let fields: &[ShapeField] = SHAPES[shape];
-    let mut reader = Reader { bytes, at: 0 };
-    while !reader.is_done() {
-        let (number, wire) = reader.tag()?;
-        let known = fields
-            .binary_search_by_key(&number, |field| field.number)
-            .ok()
-            .map(|index| fields[index].shape);
-        match (wire, known) {
-            (0, None | Some(Shape::Varint { .. })) => {
-                reader.varint()?;
-            }
-            (1, None | Some(Shape::Fixed64 { .. })) => {
-                reader.skip(8)?;
-            }
-            (5, None | Some(Shape::Fixed32 { .. })) => {
-                reader.skip(4)?;
-            }
-            (2, None | Some(Shape::Bytes)) => {
-                reader.chunk()?;
-            }
-            (2, Some(Shape::Text)) => {
-                std::str::from_utf8(reader.chunk()?).map_err(|_| "a text that is not UTF-8")?;
-            }
-            (2, Some(Shape::Message(inner))) => check(reader.chunk()?, inner, depth - 1)?,
-            (2, Some(Shape::Varint { packable: true })) => {
-                let mut packed = Reader { bytes: reader.chunk()?, at: 0 };
-                while !packed.is_done() {
-                    packed.varint()?;
-                }
-            }
-            (2, Some(Shape::Fixed64 { packable: true })) if reader.chunk()?.len() % 8 == 0 => {}
-            (2, Some(Shape::Fixed32 { packable: true })) if reader.chunk()?.len() % 4 == 0 => {}
-            // Groups are of the time before proto3; nothing here ever had one.
-            (3 | 4, _) => return Err("a group, which no message here has"),
-            _ => return Err("a field of another wire type"),
-        }
-    }
-    Ok(())
-}
-
 impl Machine<'_> {
-    /// Copies a checked event under a new identity.
-    fn copy_event(&mut self, context: &Context<'_>) -> Outcome<Converted> {
+    /// Copies a checked event under a new identity, with the rules that it breaks.
+    fn copy_event(&mut self, context: &Context<'_>, broken: &[Broken]) -> Outcome<Converted> {
         let input = self.input;
         let element = self.open_element(context)?;
         let mut number = None;
-        let mut reader = Reader { bytes: input, at: 0 };
-        let mut has_findings = false;
+        let mut reader = Reader::new(input);
+        // An event that was converted before brings findings.
+        let mut told = Vec::new();
         let mut has_raw_text = false;
         while !reader.is_done() {
             let start = reader.at;
@@ -246,7 +164,7 @@ impl Machine<'_> {
                     facts.has_producer_sequence = true;
                 }
                 29 => has_raw_text = true,
-                30 => has_findings = true,
+                30 => told.push(read_finding(&input[reader.at - value as usize..reader.at])),
                 12 => {
                     if let Some(id) = state_game_id(&input[at..reader.at]) {
                         let offset = self.pos + (at - start) + id.start;
@@ -258,6 +176,11 @@ impl Machine<'_> {
             self.put_input(start..reader.at)?;
         }
         let number = number.filter(|number| *number != 0).unwrap_or(u64::from(TYPE_UNKNOWN));
+        for Broken { path, finding } in broken.iter().take(FINDINGS_LISTED_MAX) {
+            if !told.contains(&(path.as_bytes(), finding.reason.as_bytes())) {
+                self.put_finding(path, finding.severity, finding.reason)?;
+            }
+        }
         self.put_varint(TAG_TYPE, number)?;
         let known = KINDS.iter().position(|kind| u64::from(kind.number) == number);
         self.facts.kind = known.unwrap_or(kind_of(TYPE_UNKNOWN)) as u16;
@@ -266,7 +189,7 @@ impl Machine<'_> {
             self.facts.priority = KINDS[usize::from(self.facts.kind)].priority;
         }
         let mut bits = 0;
-        if has_findings {
+        if !told.is_empty() {
             bits |= flags::FLAGGED;
         }
         if has_raw_text {
@@ -280,12 +203,32 @@ impl Machine<'_> {
     }
 }
 
+/// Field and reason of a finding.
+fn read_finding(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let mut found: (&[u8], &[u8]) = (b"", b"");
+    let mut reader = Reader::new(bytes);
+    while let Ok((number, wire)) = reader.tag() {
+        let chunk = match wire {
+            2 => reader.chunk(),
+            0 => reader.varint().map(|_| &b""[..]),
+            _ => break,
+        };
+        match (number, chunk) {
+            (1, Ok(field)) => found.0 = field,
+            (3, Ok(reason)) => found.1 = reason,
+            (_, Ok(_)) => {}
+            (_, Err(_)) => break,
+        }
+    }
+    found
+}
+
 /// Place of `base.game_id` in a `BalatroGameStateEvent` with its length in front.
 fn state_game_id(field: &[u8]) -> Option<std::ops::Range<usize>> {
-    let mut state = Reader { bytes: field, at: 0 };
+    let mut state = Reader::new(field);
     state.chunk().ok()?;
     let mut found = None;
-    let mut outer = Reader { bytes: field, at: 0 };
+    let mut outer = Reader::new(field);
     outer.varint().ok()?;
     while !outer.is_done() {
         let (number, wire) = outer.tag().ok()?;
@@ -302,7 +245,7 @@ fn state_game_id(field: &[u8]) -> Option<std::ops::Range<usize>> {
             continue;
         }
         let base_at = outer.at - chunk.len();
-        let mut base = Reader { bytes: chunk, at: 0 };
+        let mut base = Reader::new(chunk);
         while !base.is_done() {
             let (number, wire) = base.tag().ok()?;
             match wire {

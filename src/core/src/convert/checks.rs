@@ -2,31 +2,22 @@
 
 use super::machine::{FindingAt, Machine};
 use super::scan::{Chunk, graphic_bits, load16};
-use super::tables::{FORMAT_GRAPHIC, Field, RULES};
+use super::tables::{FORMAT_GRAPHIC, Field, RULES, Rule};
 use std::ops::Range;
 
 /// A severity that is only counted.
-const NOTE: u8 = 1;
+pub(super) const NOTE: u8 = 1;
 /// Findings kept of one event; a message of wrong values does not become a longer one.
-const FINDINGS_MAX: usize = 256;
+pub(super) const FINDINGS_MAX: usize = 256;
 
 impl Machine<'_> {
     /// Checks a number against its field's rule.
     #[inline]
     pub(super) fn check_number(&mut self, field: &'static Field, value: f64, at: usize) {
         let rule = &RULES[usize::from(field.rule)];
-        let reason = if rule.has_bound && (value < rule.min || value.is_nan()) {
-            "less than the least value allowed"
-        } else if rule.has_bound && value > rule.max {
-            "more than the greatest value allowed"
-        } else if rule.finite && !value.is_finite() {
-            "not finite"
-        } else if rule.integer && value.fract() != 0.0 {
-            "not a whole number"
-        } else {
-            return;
-        };
-        self.finding(rule.severity, reason, at);
+        if let Some(reason) = number_fault(rule, value) {
+            self.finding(rule.severity, reason, at);
+        }
     }
 
     /// Checks a text, which stands at `range` of the output, against its field's rule.
@@ -58,23 +49,14 @@ impl Machine<'_> {
     /// True when the text passes and says nothing of the event.
     fn check_text_whole(&mut self, field: &'static Field, range: Range<usize>, at: usize) -> bool {
         let rule = &RULES[usize::from(field.rule)];
-        let text = &self.out[range.clone()];
-        let reason = if text.len() > rule.max_bytes as usize {
-            "longer than allowed"
-        } else if !rule.one_of.is_empty() && !is_one_of(text, rule.one_of) {
-            "not one of the known values"
-        } else if rule.format != 0 && !has_format(text, rule.format) {
-            "not of the expected form"
-        } else {
-            ""
-        };
-        if !reason.is_empty() {
+        let fault = text_fault(rule, &self.out[range.clone()]);
+        if let Some(reason) = fault {
             self.finding(rule.severity, reason, at);
         }
         if field.role != 0 {
             self.note_role(field.role, range);
         }
-        reason.is_empty() && field.role == 0
+        fault.is_none() && field.role == 0
     }
 
     /// Remembers where the texts are that identify event, game and producer.
@@ -91,6 +73,36 @@ impl Machine<'_> {
         } else if self.findings.len() < FINDINGS_MAX {
             self.findings.push(FindingAt { at, severity, reason });
         }
+    }
+}
+
+/// How a number breaks a rule.
+#[inline]
+pub(super) fn number_fault(rule: &Rule, value: f64) -> Option<&'static str> {
+    if rule.has_bound && (value < rule.min || value.is_nan()) {
+        Some("less than the least value allowed")
+    } else if rule.has_bound && value > rule.max {
+        Some("more than the greatest value allowed")
+    } else if rule.finite && !value.is_finite() {
+        Some("not finite")
+    } else if rule.integer && value.fract() != 0.0 {
+        Some("not a whole number")
+    } else {
+        None
+    }
+}
+
+/// How a text breaks a rule.
+#[inline]
+pub(super) fn text_fault(rule: &Rule, text: &[u8]) -> Option<&'static str> {
+    if text.len() > rule.max_bytes as usize {
+        Some("longer than allowed")
+    } else if !rule.one_of.is_empty() && !is_one_of(text, rule.one_of) {
+        Some("not one of the known values")
+    } else if rule.format != 0 && !has_format(text, rule.format) {
+        Some("not of the expected form")
+    } else {
+        None
     }
 }
 

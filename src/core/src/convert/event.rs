@@ -1,5 +1,6 @@
 //! The envelope: type, time and payload, in any order and in three dialects.
 
+use super::checks::text_fault;
 use super::encode::Open;
 use super::machine::{Envelope, Machine, Payload, Span};
 use super::paths::Paths;
@@ -7,7 +8,8 @@ use super::scan::Place;
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::{Key, raw_bytes};
 use super::tables::{
-    EVENT, FIELDS, Field, KIND_UNKNOWN, KINDS, Kind, Meaning, TABLES, TypeName, find_type, words_of,
+    EVENT, FIELDS, Field, KIND_UNKNOWN, KINDS, Kind, Meaning, RULES, TABLES, TypeName, find_type,
+    words_of,
 };
 use super::time_text::parse_iso8601;
 use super::{CLOCK_MONOTONIC_MS, CLOCK_UNIX_MS, CLOCK_UNIX_SECONDS, Dialect};
@@ -92,6 +94,7 @@ impl Machine<'_> {
             Kind::Subtype => {
                 let Some(text) = self.envelope_text()? else { return Ok(false) };
                 self.envelope.subtype = text;
+                self.check_subtype(field, text);
                 Ok(true)
             }
             Kind::Timestamp => self.timestamp(),
@@ -107,6 +110,19 @@ impl Machine<'_> {
                 Ok(false)
             }
             _ => Ok(false),
+        }
+    }
+
+    /// Checks the subtype, which is not written where it stands.
+    fn check_subtype(&mut self, field: &'static Field, text: Span) {
+        let rule = &RULES[usize::from(field.rule)];
+        // Escapes only make it longer than what they stand for.
+        if text.end - text.start > rule.max_bytes as usize {
+            let mut bytes = Vec::new();
+            raw_bytes(&self.input[text.range()], &mut bytes);
+            if let Some(reason) = text_fault(rule, &bytes) {
+                self.finding(rule.severity, reason, text.start - 1);
+            }
         }
     }
 

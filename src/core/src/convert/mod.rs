@@ -31,7 +31,7 @@
 //! | `machine`, `keyset` | the state of one conversion, and what is remembered between them |
 //! | `checks`, `paths` | the schema's rules; the place of a value in words |
 //! | `salvage` | where the next event starts in a broken body |
-//! | `binary` | events that come as protobuf |
+//! | `binary`, `walk` | events that come as protobuf; their form and their values against the schema |
 //!
 //! Three decisions hold it together. *Prediction*: for every field it is remembered which key
 //! followed it last time, and the next bytes are compared with that key before anything is looked
@@ -65,6 +65,7 @@ mod tables;
 mod time_text;
 mod unreadable;
 mod values;
+mod walk;
 
 use std::ops::Range;
 

@@ -26,7 +26,7 @@ pub(super) struct Paths<'a> {
 }
 
 /// No path is longer, whatever the keys are.
-const PATH_MAX: usize = 512;
+pub(super) const PATH_MAX: usize = 512;
 
 impl<'a> Paths<'a> {
     pub(super) fn new(text: &'a [u8], salvage: bool) -> Self {

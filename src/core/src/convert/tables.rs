@@ -209,7 +209,7 @@ impl Field {
     #[inline(always)]
     pub(super) fn is_at(&self, near: &Near, given: u32) -> bool {
         let same = equal_bits(near16(near, 0), self.key[0]) | given;
-        !same & u32::from(self.low) == 0
+        same & u32::from(self.low) == u32::from(self.low)
             && (self.high == 0
                 || !equal_bits(near16(near, 16), self.key[1]) & u32::from(self.high) == 0)
     }
@@ -315,6 +315,8 @@ impl Rule {
 
 /// A key of the envelope that must be there.
 pub(super) struct Required {
+    /// Number of its field in `Event`.
+    pub(super) number: u32,
     /// Its place in the set of keys seen.
     pub(super) bit: u8,
     /// Bit by number of the dialect that demands it.
@@ -443,6 +445,15 @@ pub(super) enum Shape {
 pub(super) struct ShapeField {
     pub(super) number: u32,
     pub(super) shape: Shape,
+    /// Its key in paths; empty where its own members stand in the object around it.
+    pub(super) name: &'static str,
+    /// Index into `RULES` of what its values, or the number of its elements, are checked for; 0 for none.
+    pub(super) rule: u16,
+    /// Number, from 1, among the repeated fields of its message; 0 for one that is not.
+    pub(super) counter: u8,
+    pub(super) is_map: bool,
+    /// Whether there are rules for what the message in it holds: not where the service wrote it.
+    pub(super) is_checked: bool,
 }
 
 /// The text between these places, behind which its closing quote stands; nothing when it is longer
@@ -476,6 +487,8 @@ pub(super) fn kind_of(number: u16) -> usize {
 pub(super) const KIND_UNKNOWN: usize = 0;
 /// Table of the envelope.
 pub(super) const EVENT: usize = 0;
+/// Shape of the event.
+pub(super) const EVENT_SHAPE: usize = 0;
 /// Table of the batch's envelope.
 pub(super) const BATCH: usize = 1;
 

@@ -239,9 +239,9 @@ impl<L: EventLog> Intake<L> {
                 Step::Refused(refusal) => {
                     budget.spend(1);
                     let reason = match &task.cursor {
+                        _ if !refusal.field.is_empty() => refused::FIELD,
                         Cursor::Binary(_) => refused::NOT_PROTOBUF,
-                        Cursor::Json(..) if refusal.field.is_empty() => refused::UNREADABLE,
-                        Cursor::Json(..) => refused::FIELD,
+                        Cursor::Json(..) => refused::UNREADABLE,
                     };
                     names::EVENTS_REFUSED.add(self.log.counters(), reason, 1);
                     task.totals.refused += 1;

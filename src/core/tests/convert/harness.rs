@@ -96,9 +96,14 @@ pub(crate) fn convert_with(
     panic!("no end of {:?}", String::from_utf8_lossy(&body[..body.len().min(500)]));
 }
 
-/// The same for a binary message.
+/// The same for a binary message of a sender that is told.
 pub(crate) fn convert_binary(message: &[u8]) -> Outcome {
-    let context = context(false);
+    convert_binary_as(false, message)
+}
+
+/// The same for a binary message.
+pub(crate) fn convert_binary_as(lenient: bool, message: &[u8]) -> Outcome {
+    let context = context(lenient);
     let mut converter = Converter::new();
     let mut cursor = BinaryCursor::new();
     let mut room = vec![0; context.event_bytes_max];

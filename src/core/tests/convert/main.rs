@@ -6,4 +6,5 @@ mod mutated;
 mod quirks;
 mod random;
 mod reference;
+mod rules;
 mod wrong_types;

@@ -58,6 +58,24 @@ fn binary_messages_are_events_of_the_schema() {
 }
 
 #[test]
+fn what_breaks_a_rule_is_refused_by_its_name_in_binary_messages_too() {
+    let mut harness = Harness::new();
+    let id = harness.websocket("/ws");
+    let good = Event { r#type: EventType::MoneyChanged as i32, ..Event::default() };
+    let long = Event { game_id: Some("x".repeat(300)), ..good.clone() };
+    for (event, field, reason) in
+        [(long, "game_id", "longer than allowed"), (Event::default(), "type", "missing")]
+    {
+        let both = EventBatch { events: vec![event, good.clone()] };
+        let received = harness.say(id, frame(2, &both.encode_to_vec()));
+        let answer: serde_json::Value = serde_json::from_str(&texts(&received)[0]).unwrap();
+        assert_eq!(answer["refused"][0]["field"], field);
+        assert_eq!(answer["refused"][0]["reason"], reason);
+    }
+    assert_eq!(harness.stored().len(), 2, "the others of a batch are stored");
+}
+
+#[test]
 fn what_lacks_a_field_is_refused_by_its_name() {
     let mut harness = Harness::new();
     let id = harness.websocket("/ws");
