@@ -139,6 +139,7 @@ impl Forwarder {
                 start: Start::Earliest,
                 never_detach: true,
                 patience: Duration::from_secs(5),
+                ..ReaderOptions::default()
             },
         )
         .map_err(StartError::Log)?;
