@@ -58,11 +58,14 @@ impl Receive {
             (self.start, self.end) = (0, self.end - self.start);
         }
         let owned = self.buffer.len();
-        if owned <= limits::IDLE_BUFFER_BYTES {
+        if owned == 0 {
+            self.buffer = match pool.take_read() {
+                Some(buffer) => buffer,
+                None => pool.take_small(),
+            };
+        } else if owned <= limits::IDLE_BUFFER_BYTES {
             if let Some(buffer) = pool.take_read() {
                 self.move_to(buffer, pool);
-            } else if owned == 0 {
-                self.buffer = pool.take_small();
             }
         } else if self.end == owned {
             // Grow with what has come, not with what was announced: a length alone costs a client nothing.

@@ -1,6 +1,6 @@
 //! Connections in the service: admission, driving each one's machine, its timer, its end.
 
-use crate::conn::{Connection, Incoming, Peer, Wants};
+use crate::conn::{Connection, Incoming, Peer, Shared, Wants};
 use crate::http::{Refusal, Status};
 use crate::limits;
 use crate::log::EventLog;
@@ -11,7 +11,7 @@ use crate::service::slots::ConnId;
 use crate::service::{Notice, Service, Timer};
 use crate::session::SessionRef;
 use crate::time::Now;
-use crate::wheel::TimerKey;
+use crate::wheel::{TimerKey, Wheel};
 
 /// Why a connection was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +49,21 @@ pub(super) struct Conn {
     is_changed: bool,
     is_ready: bool,
     is_starved: bool,
+}
+
+impl Conn {
+    /// Sees to it that a timer fires no later than the connection's next deadline. Deadlines move on with almost every
+    /// call, so a timer that is early is left alone and set anew when it fires.
+    fn rearm(&mut self, id: ConnId, wheel: &mut Wheel<Timer>, shared: &Shared) {
+        let Some((_, at)) = self.machine.deadline(shared) else { return };
+        if let Some((key, armed)) = self.timer {
+            if armed <= at {
+                return;
+            }
+            wheel.cancel(key);
+        }
+        self.timer = Some((wheel.insert(at, Timer::Connection(id)), at));
+    }
 }
 
 /// Whether a connection has more to do.
@@ -174,8 +189,8 @@ impl<L: EventLog> Service<L> {
     /// What a connection wants of the shell. Ask once a turn for each one that changed, after its output was sent as far
     /// as it goes: what it does not need while it waits is given back here, and its timer is set.
     pub fn wants(&mut self, id: ConnId) -> Wants {
-        self.rearm(id);
         let Some(conn) = self.conns.get_mut(id) else { return Wants::default() };
+        conn.rearm(id, &mut self.wheel, &self.shared);
         conn.machine.settle(&mut self.shared);
         let mut wants = conn.machine.wants();
         if wants.memory {
@@ -330,18 +345,11 @@ impl<L: EventLog> Service<L> {
         }
     }
 
-    /// Sees to it that a timer fires no later than the connection's next deadline. Deadlines move on with almost every
-    /// call, so a timer that is early is left alone and set anew when it fires.
-    pub(super) fn rearm(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id) else { return };
-        let Some((_, at)) = conn.machine.deadline(&self.shared) else { return };
-        if let Some((key, armed)) = conn.timer {
-            if armed <= at {
-                return;
-            }
-            self.wheel.cancel(key);
+    /// Sets a connection's timer.
+    fn rearm(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(id) {
+            conn.rearm(id, &mut self.wheel, &self.shared);
         }
-        conn.timer = Some((self.wheel.insert(at, Timer::Connection(id)), at));
     }
 
     /// A connection's timer fired.
