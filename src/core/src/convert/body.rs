@@ -151,16 +151,30 @@ impl Converter {
         context: &Context<'_>,
         room: &mut [u8],
     ) -> Step {
-        // A lone event needs no search, and its body ends with it.
-        if cursor.state == State::Top && cursor.pending.is_none() && cursor.cut.is_none() {
-            if cursor.values > 0 && cursor.at == body.len() {
-                cursor.state = State::Done;
-                return Step::Done(cursor.summary.clone());
-            }
-            if cursor.values == 0
-                && cursor.form != BodyForm::Batch
-                && body.get(cursor.at) == Some(&b'{')
-            {
+        // Most events need no search: one alone, whose body ends with it, and one behind another in a list.
+        if cursor.pending.is_none() && cursor.cut.is_none() {
+            let at = cursor.at;
+            let is_there = match &mut cursor.state {
+                State::Top if cursor.values > 0 && at == body.len() => {
+                    cursor.state = State::Done;
+                    return Step::Done(cursor.summary.clone());
+                }
+                State::Top => {
+                    cursor.values == 0
+                        && cursor.form != BodyForm::Batch
+                        && body.get(at) == Some(&b'{')
+                }
+                State::Elements { close: b']', first, .. } if !*first => {
+                    let is_there = body.get(at) == Some(&b',') && body.get(at + 1) == Some(&b'{');
+                    if is_there {
+                        *first = true;
+                        cursor.at = at + 1;
+                    }
+                    is_there
+                }
+                _ => false,
+            };
+            if is_there {
                 // As in `event_at`, but what is told of the event is written where the caller has it.
                 let mode = Mode::default();
                 let mut machine = self.machine(body, cursor.at, room, context.nesting_max, mode);

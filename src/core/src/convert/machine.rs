@@ -11,6 +11,7 @@ use std::ops::Range;
 pub(super) struct Memory {
     /// By slot of the field.
     pub(super) seats: [Seat; SLOTS],
+    pub(super) last_type: LastType,
     /// What payloads before their type turned out to be.
     pub(super) guesses: Guesses,
     /// Bytes that the last event's own length took.
@@ -21,6 +22,14 @@ pub(super) struct Memory {
     pub(super) keys: KeySet,
     /// In careful mode, for each object around the position: decoded key → met, all in all.
     pub(super) ahead: Vec<HashMap<Vec<u8>, (u32, u32)>>,
+}
+
+/// The last type that was looked up by its name.
+#[derive(Default)]
+pub(super) struct LastType {
+    /// The name from its opening quote on, and what followed it.
+    pub(super) text: Chunk,
+    pub(super) name: Option<&'static TypeName>,
 }
 
 /// What is remembered of a field.
@@ -40,6 +49,7 @@ impl Memory {
     pub(super) fn new() -> Box<Self> {
         let mut memory = Box::new(Self {
             seats: [Seat::default(); SLOTS],
+            last_type: LastType::default(),
             guesses: Guesses::new(),
             element: 2,
             ending: Ending::new(),

@@ -63,49 +63,36 @@ pub(super) fn tiny_number(word: u32) -> Option<(f64, usize)> {
     Some((f64::from(value as i32), (shift / 8) as usize))
 }
 
-/// A number as it stands in most members: up to seven digits and the member's end, in the first of
-/// these eight bytes. Nothing for any other; its length is never 0.
-#[inline(always)]
-fn short_number(word: u64) -> Option<(f64, usize)> {
-    let (count, values) = leading_digits(word);
-    let next = (word >> (8 * (count & 7))) as u8;
-    let is_short = count.wrapping_sub(1) < 7 && (next == b',' || next == b'}');
-    // A leading zero is a number only alone.
-    (is_short && (values as u8 != 0 || count == 1))
-        .then(|| (spell(values, count) as i64 as f64, count))
-}
-
-/// A number of more than three digits, or with a point, at `at` of `text`, and its length; 0 when it
-/// is none that a few steps tell.
+/// A number of up to fifteen digits, as clocks have them, of which up to eight stand before a point and up
+/// to seven behind it, and its length; it starts at `at`, which is at most 31. A length of 0 for any
+/// other.
 #[inline(never)]
-pub(super) fn longer_number(text: &[u8], at: usize) -> (f64, usize) {
-    short_number(load8(text, at))
-        .or_else(|| plain_number(text, at).map(|(value, end)| (value, end - at)))
-        .unwrap_or((0.0, 0))
-}
-
-/// A number of up to fifteen digits, of which up to eight stand before a point and up to seven behind
-/// it, as clocks have them, and its length; it starts at `at`, which is at most 31. A length of 0 for
-/// any other.
-#[inline(never)]
-pub(super) fn near_number(near: &Near, at: usize) -> (f64, usize) {
-    const NONE: (f64, usize) = (0.0, 0);
+pub(super) fn longer_number(near: &Near, at: usize) -> (f64, usize) {
     let (whole, values) = leading_digits(near8(near, at));
-    if whole == 0 || values as u8 == 0 {
-        return NONE;
-    }
-    let mantissa = spell(values, whole);
     let point = (at & 31) + whole;
-    let (count, values) = leading_digits(far8(near, point + 1));
-    let end = point + 1 + count;
-    let next = near.get(end).copied().unwrap_or(0);
-    if near.get(point) != Some(&b'.') || count == 0 || count == 8 || (next != b',' && next != b'}')
-    {
-        return NONE;
+    let next = near.get(point).copied().unwrap_or(0);
+    // A leading zero is a number only alone.
+    if whole != 0 && values as u8 != 0 {
+        let mantissa = spell(values, whole);
+        if next == b',' || next == b'}' {
+            return (mantissa as i64 as f64, whole);
+        }
+        let (count, values) = leading_digits(far8(near, point + 1));
+        let end = point + 1 + count;
+        let next_but_one = near.get(end).copied().unwrap_or(0);
+        if next == b'.' && matches!(count, 1..8) && (next_but_one == b',' || next_but_one == b'}') {
+            let mantissa = mantissa * INTEGER_POWERS[count] + spell(values, count);
+            // Both are exact doubles, so one operation rounds once.
+            return (mantissa as i64 as f64 / POWERS[count], whole + 1 + count);
+        }
     }
-    let mantissa = mantissa * INTEGER_POWERS[count] + spell(values, count);
-    // Both are exact doubles, so one operation rounds once.
-    (mantissa as i64 as f64 / POWERS[count], whole + 1 + count)
+    (0.0, 0)
+}
+
+/// [`plain_number`], and its length; 0 when it is none.
+#[inline(never)]
+pub(super) fn any_number(text: &[u8], at: usize) -> (f64, usize) {
+    plain_number(text, at).map_or((0.0, 0), |(value, end)| (value, end - at))
 }
 
 /// The number at `at` when its digits are so few that a double surely keeps them and it has no

@@ -4,15 +4,15 @@
 //! It compares the text with the key that followed last time, and writes tag, length and value at
 //! once. Whatever else comes, it leaves to `object`, and is asked again behind it.
 
-use super::machine::{Machine, Span};
-use super::numbers::{longer_number, near_number, tiny_number};
+use super::machine::{Envelope, LastType, Machine, Span};
+use super::numbers::{any_number, longer_number, tiny_number};
 use super::object::Members;
 use super::scan::{
     NEAR, Near, after_space, equal_bits, far16, graphic_bits, load16, masked, near8, near16,
     quote_bits, string_bits,
 };
 use super::stop::{Fault, Outcome, Stop};
-use super::tables::{FIELDS, FLATS, Kind, SLOTS, Table, Tag, TypeName, find_type};
+use super::tables::{FIELDS, FLATS, Field, Kind, SLOTS, Table, Tag, find_type};
 
 /// Where `Seat::order` ends: one or two objects whose keys come in the last order make up for it.
 const ORDER_MAX: i32 = 8;
@@ -127,17 +127,29 @@ impl Machine<'_> {
                     }
                     if tag.1 == 0 {
                         if field.kind == Kind::Timestamp {
-                            let (time, len) = near_number(near, key_len);
+                            let (time, len) = longer_number(near, key_len);
                             if len != 0 {
                                 self.envelope.note_time(time);
                                 rest = &rest[key_len + len..];
                                 continue 'members;
                             }
                         }
-                        rest = &rest[key_len..];
-                        break 'members Leave::Value;
+                        let tag = field.flag_tag();
+                        let (read, written) = match tag.1 {
+                            0 => (0, 0),
+                            _ => near_flag(near, key_len, room, tag),
+                        };
+                        if read == 0 {
+                            rest = &rest[key_len..];
+                            break 'members Leave::Value;
+                        }
+                        rest = &rest[key_len + read..];
+                        free = &mut free[written & 63..];
+                        continue 'members;
                     }
-                    let (value, len) = number.unwrap_or_else(|| longer_number(rest, key_len));
+                    let (value, len) = number
+                        .or_else(|| Some(longer_number(near, key_len)).filter(|found| found.1 != 0))
+                        .unwrap_or_else(|| any_number(rest, key_len));
                     if len == 0 {
                         rest = &rest[key_len..];
                         break 'members Leave::Value;
@@ -175,20 +187,19 @@ impl Machine<'_> {
                     }
                     continue;
                 }
-                if field.kind == Kind::Type {
-                    let (known, len) = near_type(near, key_len);
-                    if let Some(known) = known {
-                        let start = end - rest.len() + key_len + 1;
-                        self.envelope.type_name = Some(known);
-                        self.envelope.type_text = Span { start, end: start + len };
-                        self.envelope.is_script |= field.sub != 0;
-                        rest = &rest[key_len + len + 2..];
-                        continue;
+                if tag.1 == 0 {
+                    let start = end - rest.len() + key_len;
+                    let last = &mut self.memory.last_type;
+                    let read = name_text(field, near, key_len, start, &mut self.envelope, last);
+                    rest = &rest[key_len + read..];
+                    if read == 0 {
+                        break Leave::Value;
                     }
+                    continue;
                 }
                 let start = end - rest.len() + key_len;
                 rest = &rest[key_len..];
-                if closing != 0 || others != 0 || tag.1 == 0 {
+                if closing != 0 || others != 0 {
                     break Leave::Value;
                 }
                 let Some(text) = near_text(near, key_len, room, tag)
@@ -343,16 +354,79 @@ fn copy_text(input: &[u8], at: usize, free: &mut [u8], tag: Tag) -> Option<Copie
     None
 }
 
-/// The type of the schema whose name stands between quotes at `at`, which is at most 31, and the
-/// name's length.
+/// Writes the flag at `at` (at most 31). How many bytes it has, 0 when it is none, and how many were
+/// written.
 #[inline(never)]
-fn near_type(near: &Near, at: usize) -> (Option<&'static TypeName>, usize) {
-    let at = (at & 31) + 1;
-    let (first, second) = (far16(near, at), far16(near, at + 16));
+fn near_flag(near: &Near, at: usize, room: &mut [u8; 64], tag: Tag) -> (usize, usize) {
+    let flag = match near8(near, at).to_le_bytes() {
+        [b't', b'r', b'u', b'e', ..] => true,
+        [b'f', b'a', b'l', b's', b'e', ..] => false,
+        _ => return (0, 0),
+    };
+    let tag_len = usize::from(tag.1 & 7);
+    room[..4].copy_from_slice(&tag.0.to_le_bytes());
+    room[tag_len] = u8::from(flag);
+    (if flag { 4 } else { 5 }, tag_len + 1)
+}
+
+/// Takes a text at `at` (at most 31) of a field other than of texts: the name of the type, or of the
+/// subtype, which stand at `start` of the input. How many bytes it has with its quotes, 0 when it is
+/// another.
+#[inline(never)]
+fn name_text(
+    field: &Field,
+    near: &Near,
+    at: usize,
+    start: usize,
+    envelope: &mut Envelope,
+    last: &mut LastType,
+) -> usize {
+    let value = near16(near, at);
+    let (quotes, others) = string_bits(value);
+    let closing = quotes & quotes.wrapping_sub(1);
+    let text = closing ^ closing.wrapping_sub(1);
+    let is_short = closing != 0 && others & text == 0;
+    let mut len = closing.trailing_zeros() as usize + 1;
+    match field.kind {
+        Kind::Type => {
+            // Most events are of the type of the one before, and most names that short.
+            if !is_short || !equal_bits(value, last.text) & text != 0 {
+                len = near_type(near, at, last);
+            }
+            if len != 0 {
+                envelope.type_name = last.name;
+                envelope.type_text = Span { start: start + 1, end: start + len - 1 };
+                envelope.is_script |= field.sub != 0;
+            }
+            len
+        }
+        Kind::Subtype if is_short => {
+            envelope.subtype = Span { start: start + 1, end: start + len - 1 };
+            len
+        }
+        _ => 0,
+    }
+}
+
+/// Looks up the type of the schema whose name stands there; the name's length with its quotes, 0 when
+/// it is of no type.
+#[inline(always)]
+fn near_type(near: &Near, at: usize, last: &mut LastType) -> usize {
+    let at = at & 31;
+    let (first, second) = (far16(near, at + 1), far16(near, at + 17));
     let len = (quote_bits(first) | quote_bits(second) << 16).trailing_zeros() as usize;
+    if len >= 31 {
+        return 0;
+    }
     let words =
         [masked(first, (len + 1).min(16)), masked(second, (len + 1).saturating_sub(16) & 31)];
-    (if len < 31 { find_type(&words) } else { None }, len)
+    match find_type(&words) {
+        Some(name) => {
+            *last = LastType { text: near16(near, at), name: Some(name) };
+            len + 2
+        }
+        None => 0,
+    }
 }
 
 /// The slot of the field whose key these bytes start with, and the length of what stands before the

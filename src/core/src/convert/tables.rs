@@ -87,8 +87,13 @@ pub(super) struct Field {
     pub(super) role: u8,
     /// Bytes that the length is expected to take at first.
     pub(super) reserve: u8,
+    /// Tag of a flag in this field, as the other two.
+    flag_tag_len: u8,
+    flag_tag: u32,
     pub(super) name: &'static str,
 }
+
+const _: () = assert!(size_of::<Field>() == 128, "two cache lines");
 
 /// The schema's `Format` of names without spaces.
 pub(super) const FORMAT_GRAPHIC: u8 = 1;
@@ -155,6 +160,11 @@ impl Field {
             Kind::Choice => (CHOICES[row.sub as usize].text, CHOICES[row.sub as usize].number),
             _ => ((0, 0), (0, 0)),
         };
+        let flag_tag = match row.kind {
+            Kind::Bool => row.tag,
+            Kind::Choice => CHOICES[row.sub as usize].flag,
+            _ => (0, 0),
+        };
         let rule = &RULES[row.rule as usize];
         // What only has a greatest length has a greater one than the texts of one chunk.
         let passes = rule.is_length && rule.max_bytes >= 16 && row.role == 0;
@@ -185,6 +195,8 @@ impl Field {
             rule: row.rule,
             role: row.role,
             reserve: row.reserve,
+            flag_tag_len: flag_tag.1,
+            flag_tag: flag_tag.0,
             name: row.name,
         }
     }
@@ -202,6 +214,11 @@ impl Field {
     #[inline(always)]
     pub(super) fn number_tag(&self) -> Tag {
         (self.number_tag, self.number_tag_len)
+    }
+
+    #[inline(always)]
+    pub(super) fn flag_tag(&self) -> Tag {
+        (self.flag_tag, self.flag_tag_len)
     }
 
     /// Whether this field's key, with what stands before it and its colon, are the first of these
