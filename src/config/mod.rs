@@ -83,6 +83,8 @@ pub struct ServeConfig {
     pub max_frame_bytes: usize,
     /// Bytes all connections together hold of what is not complete.
     pub max_buffer_bytes: usize,
+    /// Bytes of lists that are remembered because they come again.
+    pub max_span_bytes: usize,
     /// WebSocket frames a second and connection; 0 is no limit.
     pub max_messages_per_second: u32,
 

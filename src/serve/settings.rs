@@ -63,6 +63,7 @@ pub(super) fn service(
         },
         window_ns: config.window_ms * MS,
         command_age_ns: config.command_age_seconds * SECOND,
+        span_bytes: config.max_span_bytes,
         ..ServiceConfig::new(access)
     })
 }

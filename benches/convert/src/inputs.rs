@@ -1,22 +1,99 @@
 //! What is converted: the canonical small event and whole state, with their keys in the order that
-//! games send them, in another constant one, and in a new one for every object, and as Python prints
-//! them; and batches of the triggers of one scored hand.
+//! games send them, in another constant one, in a new one for every object, and as Python prints them;
+//! batches of the triggers of one scored hand; and the states of games that run on, whose lists come
+//! again.
 
 use jimbot_core::convert::BodyForm;
+use jimbot_core::limits;
 use jimbot_traffic::Clock;
 use jimbot_traffic::workload::{Stream, Workload};
 
 /// Bodies of one kind, converted one after another.
 pub(crate) struct Input {
     pub(crate) name: &'static str,
-    pub(crate) bodies: Vec<Vec<u8>>,
+    pub(crate) bodies: Vec<Body>,
     pub(crate) form: BodyForm,
+    /// Memory for lists that come again.
+    pub(crate) span_bytes: usize,
+    games: Games,
 }
 
+/// One body and a number for its sender.
+pub(crate) struct Body {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) sender: u64,
+}
+
+/// Where further bodies come from.
+enum Games {
+    /// The same bodies come again and again.
+    None,
+    /// Games that run on, of which each sends so many states in a row.
+    Running(Vec<Stream>, usize),
+    /// Each state is of a game that was not seen before; seed of the next one.
+    New(u64),
+}
+
+/// Bodies made at once of games that run on.
+const BODIES: usize = 64;
+
 impl Input {
-    /// Bodies of one event each.
+    /// Bodies of one event each, of which nothing is remembered.
     fn single(name: &'static str, bodies: Vec<Vec<u8>>) -> Self {
-        Self { name, bodies, form: BodyForm::Events }
+        Self::fixed(name, bodies, BodyForm::Events)
+    }
+
+    fn fixed(name: &'static str, bodies: Vec<Vec<u8>>, form: BodyForm) -> Self {
+        let bodies = bodies.into_iter().map(|bytes| Body { bytes, sender: 0 }).collect();
+        Self { name, bodies, form, span_bytes: 0, games: Games::None }
+    }
+
+    fn games(name: &'static str, games: Games) -> Self {
+        let form = BodyForm::Events;
+        Self { name, bodies: Vec::new(), form, span_bytes: limits::SPAN_BYTES, games }
+    }
+
+    /// This many games, each with its own cards, that send states in turn.
+    fn running(name: &'static str, count: usize) -> Self {
+        let stream = |seed| Stream::new(Workload::GameState, seed as u64, Clock::EXAMPLE);
+        Self::games(name, Games::Running((0..count).map(stream).collect(), BODIES / count))
+    }
+
+    /// Lets games that run on do so: `bodies` are their next states.
+    pub(crate) fn go_on(&mut self) {
+        match &mut self.games {
+            Games::None => {}
+            Games::Running(streams, each) => {
+                self.bodies.clear();
+                for (sender, stream) in streams.iter_mut().enumerate() {
+                    let state = || Body { bytes: stream.next_body().bytes, sender: sender as u64 };
+                    self.bodies.extend(std::iter::repeat_with(state).take(*each));
+                }
+            }
+            Games::New(seed) => {
+                self.bodies.clear();
+                for _ in 0..BODIES {
+                    *seed += 1;
+                    let mut game = Stream::new(Workload::GameState, *seed, Clock::EXAMPLE);
+                    self.bodies.push(Body { bytes: game.next_body().bytes, sender: *seed });
+                }
+            }
+        }
+    }
+
+    /// Makes `bodies` this many states of games that run on.
+    pub(crate) fn make(&mut self, count: usize) {
+        let mut made = Vec::new();
+        while self.is_remembered() && made.len() < count {
+            self.go_on();
+            made.append(&mut self.bodies);
+        }
+        self.bodies.append(&mut made);
+    }
+
+    /// Whether lists of it come again.
+    pub(crate) fn is_remembered(&self) -> bool {
+        self.span_bytes != 0
     }
 
     pub(crate) fn all() -> Vec<Self> {
@@ -33,7 +110,10 @@ impl Input {
             Self::single("state-spaced", state.iter().map(|body| spaced(body)).collect()),
             Self::single("state-sorted", reordered(&state, &mut sorted)),
             Self::single("state", state),
-            Self { name: "cascade", bodies: bodies(Workload::Cascade, 64), form: BodyForm::Batch },
+            Self::fixed("cascade", bodies(Workload::Cascade, 64), BodyForm::Batch),
+            Self::running("state-running", 1),
+            Self::running("state-running-64", 64),
+            Self::games("state-new", Games::New(1_000)),
         ]
     }
 }

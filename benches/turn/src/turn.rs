@@ -18,6 +18,8 @@ use tempfile::TempDir;
 const CONNECTIONS: usize = 64;
 /// Frames in one read from a WebSocket.
 const FRAMES: usize = 16;
+/// Different bodies that each connection sends in turn. One in twenty has states whose deck changed.
+const BODIES: usize = 20;
 /// One more turn each 1 ms of the service's time, so that batches, readers and timers come due.
 const TURN_NS: u64 = 1_000_000;
 
@@ -31,6 +33,7 @@ pub(crate) enum Wire {
 }
 
 /// What one connection sends in a turn, with the places of the ids in it.
+#[derive(Default)]
 struct Input {
     bytes: Vec<u8>,
     ids: Vec<Range<usize>>,
@@ -40,7 +43,9 @@ struct Input {
 pub(crate) struct Turn {
     service: Service<ShmLog>,
     connections: Vec<ConnId>,
-    input: Input,
+    inputs: Vec<Input>,
+    /// Turns so far.
+    turns: usize,
     now: Now,
     /// Number of the last event: its id.
     sent: u64,
@@ -68,7 +73,8 @@ impl Turn {
         let mut turn = Self {
             service,
             connections,
-            input: input(wire, workload),
+            inputs: inputs(wire, workload),
+            turns: 0,
             now,
             sent: 0,
             changed: Vec::new(),
@@ -101,7 +107,9 @@ impl Turn {
 
     /// Every connection sends once.
     pub(crate) fn run(&mut self) {
-        let mut input = std::mem::replace(&mut self.input, Input { bytes: vec![], ids: vec![] });
+        let which = self.turns % self.inputs.len();
+        self.turns += 1;
+        let mut input = std::mem::take(&mut self.inputs[which]);
         for index in 0..CONNECTIONS {
             for id in &input.ids {
                 self.sent += 1;
@@ -115,7 +123,7 @@ impl Turn {
         self.service.commit_due(now);
         self.now.mono_ns += TURN_NS;
         self.now.unix_ns += TURN_NS;
-        self.input = input;
+        self.inputs[which] = input;
     }
 
     /// Events sent so far.
@@ -125,7 +133,7 @@ impl Turn {
 
     /// What goes through one turn.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.input.bytes.repeat(CONNECTIONS)
+        self.inputs[0].bytes.repeat(CONNECTIONS)
     }
 
     /// Leaves the log as a killed service does, and removes it: closing it reads the clock in a way that valgrind, which
@@ -141,8 +149,13 @@ impl Turn {
     }
 }
 
-fn input(wire: Wire, workload: Workload) -> Input {
+/// What one game sends in so many turns.
+fn inputs(wire: Wire, workload: Workload) -> Vec<Input> {
     let mut stream = Stream::new(workload, 3, Clock::EXAMPLE);
+    (0..BODIES).map(|_| input(wire, &mut stream)).collect()
+}
+
+fn input(wire: Wire, stream: &mut Stream) -> Input {
     let mut input = Input { bytes: Vec::new(), ids: Vec::new() };
     let bodies = match wire {
         Wire::Http => 1,

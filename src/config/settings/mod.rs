@@ -72,6 +72,7 @@ pub(super) fn defaults() -> ServeConfig {
         max_message_bytes: limits::MESSAGE_BYTES,
         max_frame_bytes: limits::MESSAGE_BYTES,
         max_buffer_bytes: limits::BUFFER_BYTES,
+        max_span_bytes: limits::SPAN_BYTES,
         max_messages_per_second: limits::FRAMES_PER_SECOND as u32,
         head_timeout_ms: milliseconds(limits::HEAD_NS),
         body_timeout_ms: milliseconds(limits::BODY_NS),

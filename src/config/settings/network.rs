@@ -146,6 +146,17 @@ pub(super) fn limits() -> Vec<Setting> {
             |value| shown(show_bytes(*value as u64))
         ),
         setting!(
+            max_span_bytes,
+            Limits,
+            Text,
+            "BYTES",
+            "Bytes of lists (decks, hands, jokers) that are remembered so that those that come again are copied; 0 remembers none.",
+            "a size from 0 to 4GiB",
+            |texts| bytes(texts, 0, jimbot_core::limits::SPAN_BYTES_MAX as u64)
+                .map(|size| size as usize),
+            |value| shown(show_bytes(*value as u64))
+        ),
+        setting!(
             max_messages_per_second,
             Limits,
             Number,

@@ -8,6 +8,7 @@ pub mod convert;
 pub mod http;
 pub mod limits;
 pub mod log;
+mod lru;
 pub mod mailbox;
 pub mod metrics;
 pub mod repeats;

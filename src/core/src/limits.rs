@@ -70,6 +70,12 @@ pub const KNOWN_HEADS: usize = 16;
 /// Bytes of the longest head that is recognised so; the mod's have about 180.
 pub const KNOWN_HEAD_BYTES_MAX: usize = 1024;
 
+/// Bytes of lists that are remembered with their encodings (*default* of `--max-span-bytes`), so that those that come
+/// again unchanged are copied: a game in play has 15 KB of them, so a thousand games fit.
+pub const SPAN_BYTES: usize = 16 << 20;
+/// The most `--max-span-bytes` may be.
+pub const SPAN_BYTES_MAX: usize = 4 << 30;
+
 // Connections -------------------------------------------------------------------------------------------------------
 
 /// Open connections (*default* of `--max-connections`): ten thousand games and idle sockets with room to spare.

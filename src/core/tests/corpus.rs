@@ -21,6 +21,7 @@ const CONTEXT: Context<'static> = Context {
     receive_time_unix_ns: 1,
     session: 1,
     game_key: 1,
+    sender: 0,
     lenient: false,
     event_bytes_max: 1 << 20,
     nesting_max: jimbot_core::limits::NESTING_MAX as u32,

@@ -17,6 +17,7 @@ const CONTEXT: Context<'static> = Context {
     receive_time_unix_ns: 1_795_327_244_123_456_789,
     session: 0x5E_5510,
     game_key: 0x6A3E,
+    sender: 0,
     lenient: false,
     event_bytes_max: 1 << 20,
     nesting_max: 64,

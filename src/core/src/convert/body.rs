@@ -658,6 +658,7 @@ impl Machine<'_> {
     #[inline(always)]
     fn attempt(&mut self, cursor: &BodyCursor, context: &Context<'_>) -> Outcome<Kept> {
         let start = self.at;
+        self.memory.spans.sender = context.sender;
         let element = self.open_element(context)?;
         self.event()?;
         let end = self.at;

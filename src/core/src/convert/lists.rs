@@ -55,11 +55,15 @@ impl Machine<'_> {
 
     /// A list of messages in the usual form; gives their number, or nothing when an element is none.
     fn messages(&mut self, field: &'static Field, slot: usize) -> Outcome<Option<u32>> {
+        let start = self.at;
         self.at += 1;
         self.space();
         if self.byte() == b']' {
             self.at += 1;
             return Ok(Some(0));
+        }
+        if self.memory.spans.is_on() && !self.careful && !self.salvage {
+            return self.messages_known(field, slot, start);
         }
         let mut items = 0;
         loop {

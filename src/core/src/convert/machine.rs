@@ -3,6 +3,7 @@
 use super::guess::Guesses;
 use super::keyset::KeySet;
 use super::scan::{Chunk, Ending, Place};
+use super::spans::Spans;
 use super::tables::{SLOTS, TABLES, TypeName};
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,6 +21,8 @@ pub(super) struct Memory {
     pub(super) ending: Ending,
     /// Keys without a field, to see when one comes twice.
     pub(super) keys: KeySet,
+    /// Lists that came before.
+    pub(super) spans: Box<Spans>,
     /// In careful mode, for each object around the position: decoded key → met, all in all.
     pub(super) ahead: Vec<HashMap<Vec<u8>, (u32, u32)>>,
 }
@@ -46,7 +49,7 @@ pub(super) struct Seat {
 }
 
 impl Memory {
-    pub(super) fn new() -> Box<Self> {
+    pub(super) fn new(span_bytes: usize) -> Box<Self> {
         let mut memory = Box::new(Self {
             seats: [Seat::default(); SLOTS],
             last_type: LastType::default(),
@@ -54,6 +57,7 @@ impl Memory {
             element: 2,
             ending: Ending::new(),
             keys: KeySet::default(),
+            spans: Box::new(Spans::new(span_bytes)),
             ahead: Vec::new(),
         });
         for table in &TABLES {

@@ -24,6 +24,7 @@
 //! | `body` | bodies: one event, an array, lines, a batch object; what is kept when one is broken |
 //! | `event`, `object`, `short` | the envelope; objects by table, and the short way through them |
 //! | `values`, `lists` | values of every kind; lists and maps |
+//! | `spans`, `known` | lists that came before; copying them |
 //! | `carry`, `careful` | what has no field; objects in which a key comes twice |
 //! | `scan`, `strings`, `numbers`, `time_text` | the text |
 //! | `encode` | the output |
@@ -51,6 +52,7 @@ mod guess;
 mod identity;
 mod key_hash;
 mod keyset;
+mod known;
 mod lists;
 mod machine;
 mod numbers;
@@ -59,6 +61,7 @@ mod paths;
 mod salvage;
 mod scan;
 mod short;
+mod spans;
 mod stop;
 mod strings;
 mod tables;
@@ -74,6 +77,7 @@ use crate::log::IndexEntry;
 
 pub use binary::BinaryCursor;
 pub use body::{BodyCursor, BodyForm};
+pub use spans::Counts as SpanCounts;
 
 /// `ProducerClock` numbers.
 pub(crate) const CLOCK_MONOTONIC_MS: u8 = 1;
@@ -108,6 +112,9 @@ pub struct Context<'a> {
     pub session: u64,
     /// The game, as far as it is known; [`Converted::patch_game_key`] changes it.
     pub game_key: u64,
+    /// Any number that tells whoever sends the event from others, and stays the same: what a sender repeats is looked for
+    /// by it. Wrong guesses cost time and nothing else.
+    pub sender: u64,
     /// The mod's treatment: nothing is refused, what cannot be read is stored as it came.
     pub lenient: bool,
     /// Bytes of the largest event that the log takes, tag and length included. Room of this size is
@@ -132,6 +139,7 @@ impl Default for Context<'_> {
             receive_time_unix_ns: 0,
             session: 0,
             game_key: 0,
+            sender: 0,
             lenient: false,
             event_bytes_max: limits::BATCH_BYTES as usize,
             nesting_max: limits::NESTING_MAX as u32,
@@ -234,7 +242,25 @@ impl Converter {
     /// A converter that has seen nothing yet.
     #[must_use]
     pub fn new() -> Self {
-        Self { memory: machine::Memory::new(), raw: Vec::new(), findings: Vec::new() }
+        Self::with_span_bytes(limits::SPAN_BYTES)
+    }
+
+    /// The same, with so many bytes for lists that came before; 0 remembers none.
+    #[must_use]
+    pub fn with_span_bytes(bytes: usize) -> Self {
+        Self { memory: machine::Memory::new(bytes), raw: Vec::new(), findings: Vec::new() }
+    }
+
+    /// How often lists had come before.
+    #[must_use]
+    pub fn span_counts(&self) -> SpanCounts {
+        self.memory.spans.counts
+    }
+
+    /// Bytes that lists that came before take.
+    #[must_use]
+    pub fn span_bytes(&self) -> usize {
+        self.memory.spans.held()
     }
 }
 

@@ -211,6 +211,13 @@ families! {
         "Events forgotten before their 15 minutes because too many newer ones came; a repeat of them would be stored again.";
     REPEATS_GAPS_FORGOTTEN: Kind::Counter, "jimbot_mcp_repeats_gaps_forgotten_total" / 1, NONE, None,
         "Gaps in producers' sequences that were forgotten because there were too many.";
+    SPANS: Kind::Counter, "jimbot_mcp_spans_total" / 1,
+        Labels { name: "found", values: &["whole", "partly", "not"] }, None,
+        "Lists in events (decks, hands, jokers), by whether they had come before: whole and partly known ones are copied, not converted.";
+    SPANS_EVICTED: Kind::Counter, "jimbot_mcp_spans_evicted_total" / 1, NONE, None,
+        "Remembered lists that were dropped for newer ones; many of them and few found whole ask for a larger max_span_bytes.";
+    SPAN_BYTES: Kind::Gauge, "jimbot_mcp_span_bytes" / 1, NONE, None,
+        "Memory that remembered lists take.";
     COMMANDS_QUEUED: Kind::Counter, "jimbot_mcp_commands_queued_total" / 1, NONE, None,
         "Commands taken for a game.";
     COMMANDS_DELIVERED: Kind::Counter, "jimbot_mcp_commands_delivered_total" / 1,

@@ -24,6 +24,8 @@ pub struct ServiceConfig {
     pub command_age_ns: u64,
     /// Events remembered to recognise repeats, a power of two up to 2^20.
     pub repeats_events: usize,
+    /// Bytes of lists that are remembered because games send them again; 0 remembers none.
+    pub span_bytes: usize,
     /// Sessions remembered.
     pub sessions: usize,
     /// The version that health, metrics and notices tell.
@@ -43,6 +45,7 @@ impl ServiceConfig {
             full_hold_ns: limits::FULL_HOLD_NS,
             command_age_ns: limits::COMMAND_AGE_NS,
             repeats_events: limits::REPEATS_EVENTS,
+            span_bytes: limits::SPAN_BYTES,
             sessions: limits::SESSIONS_MAX,
             version: env!("CARGO_PKG_VERSION"),
         }

@@ -113,7 +113,7 @@ pub(super) struct Intake<L> {
     pub(super) batching: Batching,
     pub(super) sessions: Sessions,
     pub(super) repeats: Repeats,
-    converter: Converter,
+    pub(super) converter: Converter,
     notices: VecDeque<Notice>,
     event_bytes_max: usize,
     /// Where a body is read ahead whose clocks raise a question.
@@ -126,6 +126,7 @@ impl<L: EventLog> Intake<L> {
         batching: Batching,
         sessions: Sessions,
         repeats: Repeats,
+        span_bytes: usize,
         now: Now,
     ) -> Intake<L> {
         // A fresh batch shows how large an event may be; a full log shows nothing and the default will do until then.
@@ -138,7 +139,7 @@ impl<L: EventLog> Intake<L> {
             batching,
             sessions,
             repeats,
-            converter: Converter::new(),
+            converter: Converter::with_span_bytes(span_bytes),
             notices: VecDeque::with_capacity(limits::NOTICES_MAX),
             event_bytes_max,
             ahead: Vec::new(),
@@ -204,6 +205,7 @@ impl<L: EventLog> Intake<L> {
             receive_time_unix_ns: now.unix_ns,
             session: 0,
             game_key: 0,
+            sender: 0,
             lenient: task.is_lenient,
             event_bytes_max: self.event_bytes_max,
             nesting_max: limits::NESTING_MAX as u32,
@@ -224,6 +226,11 @@ impl<L: EventLog> Intake<L> {
                 .session
                 .and_then(|known| self.sessions.get(known))
                 .map_or((0, 0), |session| (session.id, session.game_key));
+            // Before a connection has its session, what finds that session will do.
+            context.sender = match context.session {
+                0 => task.speaker.address ^ task.speaker.agent,
+                session => session,
+            };
             let room = self.log.room();
             let mut step = match &mut task.cursor {
                 Cursor::Json(cursor, _) => self.converter.next(cursor, body, &context, room),

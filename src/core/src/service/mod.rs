@@ -119,7 +119,7 @@ impl<L: EventLog> Service<L> {
         Service {
             purposes: Purposes::new(),
             shared: Shared::new(config.connections.clone(), config.access.clone()),
-            intake: Intake::new(log, batching, sessions, repeats, now),
+            intake: Intake::new(log, batching, sessions, repeats, config.span_bytes, now),
             config,
             started: now,
             mailbox,

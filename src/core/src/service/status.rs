@@ -87,6 +87,12 @@ impl<L: EventLog> Service<L> {
         names::SESSIONS_FORGOTTEN.set(cells, 0, self.intake.sessions.forgotten());
         names::REPEATS_EVICTED.set(cells, 0, self.intake.repeats.evicted_young());
         names::REPEATS_GAPS_FORGOTTEN.set(cells, 0, self.intake.repeats.gaps_forgotten());
+        let spans = self.intake.converter.span_counts();
+        for (label, count) in [spans.hits, spans.partial, spans.misses].into_iter().enumerate() {
+            names::SPANS.set(cells, label, count);
+        }
+        names::SPANS_EVICTED.set(cells, 0, spans.evicted);
+        names::SPAN_BYTES.set(cells, 0, self.intake.converter.span_bytes() as u64);
         names::COMMANDS_WAITING.set(cells, 0, self.mailbox.len() as u64);
         names::CONNECTIONS_OPEN.set(cells, 0, self.conns.len() as u64);
         names::WEBSOCKETS_OPEN.set(cells, 0, self.websockets as u64);

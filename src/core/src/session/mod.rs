@@ -14,7 +14,6 @@
 
 mod addresses;
 mod hashed;
-mod lru;
 mod record;
 
 use std::hash::Hasher;
@@ -23,7 +22,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::log::{IndexEntry, flags};
 use crate::time::Now;
-use crate::{limits, session::addresses::Addresses, session::hashed::HashedMap, session::lru::Lru};
+use crate::{limits, lru::Lru, session::addresses::Addresses, session::hashed::HashedMap};
 
 pub use record::{Cause, Clock, Kind, Session};
 

@@ -7,4 +7,5 @@ mod quirks;
 mod random;
 mod reference;
 mod rules;
+mod spans;
 mod wrong_types;

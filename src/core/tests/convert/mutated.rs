@@ -9,14 +9,14 @@ use prost::Message as _;
 use crate::harness::{context, convert_binary, convert_with};
 
 /// `JIMBOT_SEED` replays a run; `JIMBOT_FUZZ` lengthens it.
-fn seed() -> u64 {
+pub(crate) fn seed() -> u64 {
     let seed = std::env::var("JIMBOT_SEED").ok().and_then(|text| text.parse().ok());
     let seed = seed.unwrap_or_else(|| fastrand::u64(..));
     println!("JIMBOT_SEED={seed}");
     seed
 }
 
-fn rounds(usual: usize) -> usize {
+pub(crate) fn rounds(usual: usize) -> usize {
     let factor = std::env::var("JIMBOT_FUZZ").ok().and_then(|text| text.parse().ok());
     usual * factor.unwrap_or(1)
 }
@@ -62,7 +62,7 @@ const TOKENS: [&[u8]; 24] = [
     b"[[[[[[[[",
 ];
 
-fn mutate(body: &mut Vec<u8>, random: &mut fastrand::Rng) {
+pub(crate) fn mutate(body: &mut Vec<u8>, random: &mut fastrand::Rng) {
     for _ in 0..random.usize(1..6) {
         if body.is_empty() {
             return;
