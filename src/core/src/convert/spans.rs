@@ -237,24 +237,39 @@ impl Spans {
             set.seen[0] = print;
             return;
         }
-        let needed =
-            text.len() + encoded.len() + size_of_val(self.marks.as_slice()) + size_of::<Kept>();
+        let needed = text.len() + encoded.len() + size_of_val(self.marks.as_slice());
         if needed > self.bytes_max / SHARE {
             return;
         }
-        // The one of this set that was used longest ago makes room in it.
+        let mut kept = Kept {
+            text_len: text.len(),
+            slot: key.slot,
+            levels: key.levels,
+            set: set_index as u32,
+            ..Kept::default()
+        };
+        // The one of this set that was used longest ago makes room in it, and leaves its buffers: a list that changes in
+        // every state allocates nothing.
         let last = set.ways[WAYS - 1].place;
         if last != NONE {
-            self.drop_kept(last as usize);
+            let gone = self.drop_kept(last as usize);
+            (kept.bytes, kept.marks) = (gone.bytes, gone.marks);
         }
-        while self.held + needed > self.bytes_max {
+        fill(&mut kept.bytes, &[text, encoded]);
+        fill(&mut kept.marks, &[&self.marks]);
+        kept.held =
+            kept.bytes.capacity() + kept.marks.capacity() * size_of::<Mark>() + size_of::<Kept>();
+        if kept.held > self.bytes_max / SHARE {
+            return;
+        }
+        while self.held + kept.held > self.bytes_max {
             let Some(oldest) = self.lru.oldest() else { break };
             self.drop_kept(oldest);
         }
-        self.keep(key, set_index, text, encoded, needed);
+        self.keep(tag(key), kept);
     }
 
-    fn keep(&mut self, key: &Key, set: usize, text: &[u8], encoded: &[u8], held: usize) {
+    fn keep(&mut self, tag: u32, kept: Kept) {
         let place = match self.free.pop() {
             Some(place) => {
                 self.lru.insert(place as usize);
@@ -266,25 +281,14 @@ impl Spans {
                 self.kept.len() - 1
             }
         };
-        let mut bytes = Vec::with_capacity(text.len() + encoded.len());
-        bytes.extend_from_slice(text);
-        bytes.extend_from_slice(encoded);
-        self.kept[place] = Kept {
-            bytes,
-            text_len: text.len(),
-            marks: self.marks.as_slice().to_vec(),
-            slot: key.slot,
-            levels: key.levels,
-            set: set as u32,
-            held,
-        };
-        self.held += held;
-        let ways = &mut self.sets[set].ways;
+        self.held += kept.held;
+        let ways = &mut self.sets[kept.set as usize].ways;
         ways.rotate_right(1);
-        ways[0] = Way { tag: tag(key), place: place as u32 };
+        ways[0] = Way { tag, place: place as u32 };
+        self.kept[place] = kept;
     }
 
-    fn drop_kept(&mut self, place: usize) {
+    fn drop_kept(&mut self, place: usize) -> Kept {
         let kept = std::mem::take(&mut self.kept[place]);
         self.held -= kept.held;
         self.lru.remove(place);
@@ -295,7 +299,23 @@ impl Spans {
             ways[index] = EMPTY.ways[0];
             ways[index..].rotate_left(1);
         }
+        kept
     }
+}
+
+/// Puts the parts into a buffer, which is kept unless it is too small or far too large.
+fn fill<T: Copy>(buffer: &mut Vec<T>, parts: &[&[T]]) {
+    /// So many times what is needed a buffer may be.
+    const LOOSE: usize = 4;
+    /// A list of nearly the same length fits as well: bytes.
+    const STEP: usize = 64;
+    let needed: usize = parts.iter().map(|part| part.len()).sum();
+    let rounded = needed.next_multiple_of(STEP / size_of::<T>());
+    buffer.clear();
+    if buffer.capacity() < needed || buffer.capacity() > LOOSE * rounded {
+        *buffer = Vec::with_capacity(rounded);
+    }
+    parts.iter().for_each(|part| buffer.extend_from_slice(part));
 }
 
 impl Kept {
