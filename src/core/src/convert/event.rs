@@ -185,6 +185,9 @@ impl Machine<'_> {
         let has_type = self.envelope.type_text.end != 0;
         let kind = if has_type {
             self.meaning().map(Meaning::kind)
+        } else if self.salvage {
+            // A broken one comes out the same whatever came before it.
+            None
         } else {
             // Its type comes later: taken to be what the last one like it was, and read again if not.
             Some(self.memory.guesses.of(&self.input[value_at..]))
