@@ -169,8 +169,10 @@ def run_python(script: str, *arguments: object, **options: Any) -> subprocess.Po
     import sys
 
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    # Whoever runs the tests in the background has the shell ignore SIGINT, and that is inherited.
+    hears = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
     return subprocess.Popen(
-        [sys.executable, "-c", script, *map(str, arguments)],
+        [sys.executable, "-c", hears + script, *map(str, arguments)],
         stdout=subprocess.PIPE,
         text=True,
         env=environment,
