@@ -36,6 +36,8 @@ const QUEUE: usize = 64;
 const ACK_WAIT: Duration = Duration::from_secs(5);
 /// How long a connection at start may take.
 const CONNECT_WAIT: Duration = Duration::from_secs(10);
+/// Pause before servers without a leader are asked again.
+const ELECTION_PAUSE: Duration = Duration::from_millis(100);
 /// How long a request for old events may take.
 const FETCH_WAIT: Duration = Duration::from_secs(5);
 /// How long a request for new events waits for them.
@@ -159,7 +161,15 @@ impl JetStream {
             next,
             level,
         });
-        shared.load().await?;
+        // The replicas of a bucket that was just made may still be choosing their leader.
+        let until = tokio::time::Instant::now() + CONNECT_WAIT;
+        while let Err(error) = shared.load().await {
+            let is_passing = matches!(error, StoreError::Unavailable(_));
+            if !is_passing || tokio::time::Instant::now() >= until {
+                return Err(error);
+            }
+            tokio::time::sleep(ELECTION_PAUSE).await;
+        }
         let (jobs, queue) = mpsc::channel(QUEUE);
         let tasks = vec![
             tokio::spawn(write(Arc::clone(&shared), queue)),
