@@ -167,7 +167,8 @@ def bare_parse(turns: int) -> dict[str, dict[str, float]]:
     for line in table.splitlines():
         fields = line.split()
         if fields[:1] == ["small"]:
-            convert, tree, copy = (float(field) / 1e3 for field in fields[2:5])
+            # The table's columns: input, bytes, convert, without remembered lists, tree, copy.
+            convert, tree, copy = (float(fields[column]) / 1e3 for column in (2, 4, 5))
             return {name: {"events_per_second": 1e6 / us, "hot_us": us} for name, us in zip(BARE, (tree, copy, convert))}
     sys.exit(f"error: jimbot-bench-convert told nothing of the small event:\n{table}")
 
