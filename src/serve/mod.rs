@@ -12,6 +12,7 @@
 mod beyond;
 pub mod endpoints;
 mod hints;
+mod memory;
 mod port_holder;
 mod settings;
 pub mod shm_log;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jimbot_core::log::EventLog;
+use jimbot_core::repeats::Repeats;
 use jimbot_core::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_setaffinity};
@@ -72,7 +74,11 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
         listeners.iter().map(|listener| listener.bound().clone()).collect();
 
     let log = open_log(config)?;
-    let service = Service::new(settings::service(config, &bound)?, log, reactor::now());
+    let settings = settings::service(config, &bound)?;
+    let service = match memory::huge(Repeats::words(settings.repeats_events)) {
+        Some(memory) => Service::with_memory(settings, log, memory, reactor::now()),
+        None => Service::new(settings, log, reactor::now()),
+    };
 
     let mut beyond = Beyond::start(config)?;
     // Helper threads exist by now; what is pinned is this thread alone.

@@ -10,6 +10,7 @@
 //! Memory is flat: 24 MiB for the events and 10 MiB for the table, taken at start and touched as events come, plus half
 //! a KiB a producer. Both parts are rebuilt after a restart from what the log still holds.
 
+mod memory;
 mod producers;
 mod recent;
 
@@ -59,9 +60,24 @@ impl Repeats {
     /// Remembers `events` (a power of two, at most 2^20) with hashes under the log's key.
     #[must_use]
     pub fn new(key: [u8; 16], events: usize) -> Repeats {
+        Repeats::of(key, Recent::new(events))
+    }
+
+    /// The same in lent memory of [`Repeats::words`], all zeros.
+    #[must_use]
+    pub fn in_memory(key: [u8; 16], events: usize, memory: &'static mut [u64]) -> Repeats {
+        Repeats::of(key, Recent::in_memory(events, memory))
+    }
+
+    /// Words of memory that so many events take.
+    #[must_use]
+    pub const fn words(events: usize) -> usize {
+        Recent::words(events)
+    }
+
+    fn of(key: [u8; 16], recent: Recent) -> Repeats {
         let seed = SipHasher13::new_with_key(&key).hash(b"event identity");
-        let secrets = RapidSecrets::seed(seed);
-        Repeats { key, secrets, recent: Recent::new(events), producers: Producers::default() }
+        Repeats { key, secrets: RapidSecrets::seed(seed), recent, producers: Producers::default() }
     }
 
     /// The hash that stands in the index entry for this identity; never 0.

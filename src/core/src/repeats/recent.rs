@@ -9,6 +9,7 @@
 //! overwritten is known long before, and fetched ahead. The entry of a new one is fetched when its place is found, and
 //! written when the next event comes.
 
+use super::memory::Memory;
 use crate::limits;
 
 /// Bits of a table entry that say where in the ring the record is.
@@ -26,12 +27,11 @@ type Record = [u64; 3];
 /// The ring and its table.
 #[derive(Debug)]
 pub struct Recent {
-    /// All-zero memory comes from the system untouched, so pages are taken as events come.
-    ring: Vec<Record>,
+    ring: Memory<Record>,
     /// Means nothing where the tag is 0.
-    table: Vec<u32>,
+    table: Memory<u32>,
     /// A byte of the hash for each entry of the table that is in use, else 0.
-    tags: Vec<u8>,
+    tags: Memory<u8>,
     /// The last entry and where it goes: it is on its way from memory.
     pending: Option<(usize, u32)>,
     /// Place that is written next.
@@ -40,18 +40,41 @@ pub struct Recent {
 }
 
 impl Recent {
-    /// Room for `events`, a power of two up to 2^20.
+    /// Room for `events`, a power of two from 4 to 2^20, in memory of its own: all zeros, which comes from the system
+    /// untouched, so that pages are taken as events come.
     #[must_use]
     pub fn new(events: usize) -> Recent {
-        assert!(events.is_power_of_two() && (2..=1 << PLACE_BITS).contains(&events));
-        Recent {
-            ring: vec![[0; 3]; events],
-            table: vec![0; events * 2],
-            tags: vec![0; events * 2],
-            pending: None,
-            next: 0,
-            evicted_young: 0,
-        }
+        Recent::of(
+            Memory::Own(vec![[0; 3]; events]),
+            Memory::Own(vec![0; events * 2]),
+            Memory::Own(vec![0; events * 2]),
+        )
+    }
+
+    /// The same in lent memory of [`Recent::words`], all zeros. Each of the three parts begins on a huge page if the
+    /// memory does and there are 2^20 events.
+    #[must_use]
+    pub fn in_memory(events: usize, memory: &'static mut [u64]) -> Recent {
+        assert_eq!(memory.len(), Recent::words(events), "as much memory as was asked for");
+        let (ring, rest) = memory.split_at_mut(events * 3);
+        let (table, tags) = rest.split_at_mut(events);
+        Recent::of(
+            Memory::Lent(ring.as_chunks_mut().0),
+            Memory::Lent(bytemuck::cast_slice_mut(table)),
+            Memory::Lent(bytemuck::cast_slice_mut(tags)),
+        )
+    }
+
+    /// Words that so many events take: three for the record, one for two table entries, a quarter for their tags.
+    #[must_use]
+    pub const fn words(events: usize) -> usize {
+        events * 4 + events / 4
+    }
+
+    fn of(ring: Memory<Record>, table: Memory<u32>, tags: Memory<u8>) -> Recent {
+        let events = ring.len();
+        assert!(events.is_power_of_two() && (4..=1 << PLACE_BITS).contains(&events));
+        Recent { ring, table, tags, pending: None, next: 0, evicted_young: 0 }
     }
 
     /// Whether a record of this hash, time and type is here and not older than 15 minutes.
@@ -89,6 +112,7 @@ impl Recent {
         let place = self.next;
         self.next = (place + 1) & (self.ring.len() - 1);
         let oldest = self.ring[place];
+        fetch(&self.ring[(place + 2 * AHEAD) & (self.ring.len() - 1)]);
         let soon = self.ring[(place + AHEAD) & (self.ring.len() - 1)];
         fetch(&self.table[self.home(soon[0])]);
         fetch(&self.tags[self.home(soon[0])]);
@@ -198,8 +222,13 @@ mod tests {
         #[test]
         fn behaves_like_a_list_of_the_last_events(
             steps in prop::collection::vec((0_u64..24, 0_u64..3, 0_u16..2, 0_u64..400), 1..400),
+            is_lent in any::<bool>(),
         ) {
-            let mut recent = Recent::new(16);
+            let mut recent = if is_lent {
+                Recent::in_memory(16, vec![0; Recent::words(16)].leak())
+            } else {
+                Recent::new(16)
+            };
             let mut model: VecDeque<(u64, u64, u16, u64)> = VecDeque::new();
             let mut now = 1_700_000_000 * SECOND;
             for (pick, time, kind, wait) in steps {
@@ -238,19 +267,19 @@ mod tests {
 
     #[test]
     fn evictions_before_their_time_are_counted() {
-        let mut recent = Recent::new(2);
+        let mut recent = Recent::new(4);
         let start = 1_700_000_000 * SECOND;
-        for n in 1..=3 {
+        for n in 1..=5 {
             recent.push(n, 0, 0, start);
         }
         assert_eq!(recent.evicted_young(), 1);
-        recent.push(4, 0, 0, start + limits::REPEATS_AGE_NS);
+        recent.push(6, 0, 0, start + limits::REPEATS_AGE_NS);
         assert_eq!(recent.evicted_young(), 1, "its 15 minutes were over");
     }
 
     #[test]
     fn a_clock_set_back_makes_nothing_old() {
-        let mut recent = Recent::new(2);
+        let mut recent = Recent::new(4);
         recent.push(1, 0, 0, 1_700_000_000 * SECOND);
         assert!(recent.contains(1, 0, 0, 1_600_000_000 * SECOND));
     }

@@ -108,8 +108,25 @@ impl<L: EventLog> Service<L> {
     /// A service that writes into this log. What must outlive a process (repeats, sessions) is learnt from it first.
     #[must_use]
     pub fn new(config: ServiceConfig, log: L, now: Now) -> Service<L> {
+        let repeats = Repeats::new(log.id_key(), config.repeats_events);
+        Service::with_repeats(config, log, repeats, now)
+    }
+
+    /// The same with its largest table in memory that the shell lends: `Repeats::words(config.repeats_events)` of
+    /// zeros.
+    #[must_use]
+    pub fn with_memory(
+        config: ServiceConfig,
+        log: L,
+        memory: &'static mut [u64],
+        now: Now,
+    ) -> Service<L> {
+        let repeats = Repeats::in_memory(log.id_key(), config.repeats_events, memory);
+        Service::with_repeats(config, log, repeats, now)
+    }
+
+    fn with_repeats(config: ServiceConfig, log: L, mut repeats: Repeats, now: Now) -> Service<L> {
         let mut sessions = Sessions::new(log.id_key(), log.generation(), config.sessions);
-        let mut repeats = Repeats::new(log.id_key(), config.repeats_events);
         rebuild::rebuild(&log, &mut repeats, &mut sessions, now);
         let batching = Batching::new(config.batching, config.window_ns);
         let mut wheel = Wheel::new(now.mono_ns, limits::TIMER_TICK_NS);
