@@ -4,12 +4,14 @@
 //! |---|---|
 //! | `shm_log` | the shared-memory log behind the core's interface |
 //! | `settings` | the configuration in the core's terms |
+//! | `cpus` | the hot thread's CPU, which the other threads keep off |
 //! | `beyond` | the Event Bus and the forwarder, where the configuration asks for them |
 //! | `endpoints` | `endpoints.json`, for programs that look the service up |
 //! | `hints` | what people are told when no game comes |
 //! | `port_holder` | who has the port |
 
 mod beyond;
+mod cpus;
 pub mod endpoints;
 mod hints;
 mod memory;
@@ -25,11 +27,11 @@ use jimbot_core::log::EventLog;
 use jimbot_core::repeats::Repeats;
 use jimbot_core::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CpuSet, sched_setaffinity};
 
 use crate::config::{ListenAddress, ServeConfig};
 use crate::reactor::{self, Ended, Listener, Reactor, ReactorOptions};
 use beyond::Beyond;
+use cpus::HotCpu;
 use endpoints::Endpoints;
 use hints::Hints;
 use shm_log::ShmLog;
@@ -61,13 +63,15 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// # Errors
 /// When it can't start (the text names the setting and the remedy), or the poll fails.
 pub fn run(config: &ServeConfig) -> Result<(), ServeError> {
+    // Before the first helper thread, which is the one that writes log lines.
+    let hot = config.cpu.map(HotCpu::reserve).transpose()?;
     let logging = crate::logging::install(config.log_level, config.log_format);
-    let ended = serve(config);
+    let ended = serve(config, hot);
     logging.flush(LAST_LINES);
     ended
 }
 
-fn serve(config: &ServeConfig) -> Result<(), ServeError> {
+fn serve(config: &ServeConfig, hot: Option<HotCpu>) -> Result<(), ServeError> {
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
     let listeners = bind(config)?;
     let bound: Vec<ListenAddress> =
@@ -81,9 +85,9 @@ fn serve(config: &ServeConfig) -> Result<(), ServeError> {
     };
 
     let mut beyond = Beyond::start(config)?;
-    // Helper threads exist by now; what is pinned is this thread alone.
-    if let Some(cpu) = config.cpu {
-        pin(cpu)?;
+    // Helper threads exist by now, and what they start inherits their CPUs, not this thread's.
+    if let Some(hot) = hot {
+        hot.take()?;
     }
 
     let shown: Vec<String> = bound.iter().map(ToString::to_string).collect();
@@ -224,19 +228,4 @@ fn tell_about(log: &ShmLog, directory: &Path) {
             recovered.events
         );
     }
-}
-
-fn pin(cpu: usize) -> Result<(), ServeError> {
-    if cpu >= CpuSet::MAX_CPU {
-        return Err(ServeError(format!("--cpu {cpu}: there is no such CPU")));
-    }
-    let mut set = CpuSet::new();
-    set.set(cpu);
-    sched_setaffinity(None, &set).map_err(|error| {
-        ServeError(format!(
-            "--cpu {cpu}: {error}; choose one that this process may use (`taskset -p {}` shows \
-             them)",
-            std::process::id()
-        ))
-    })
 }

@@ -9,3 +9,4 @@ mod hostile;
 mod lifecycle;
 mod simulate_and_tail;
 mod support;
+mod threads;
