@@ -111,6 +111,8 @@ pub fn run(
             Ok(frame) => frame,
             Err(ReadError::Detached { missed, .. }) => {
                 tell(&format!("detached for being too slow; {missed} events missed"));
+                // The reader counts them too, and they are told of once.
+                tail.shown.missed += missed;
                 continue;
             }
             Err(ReadError::Io(error)) if error.kind() == ErrorKind::Interrupted => continue,

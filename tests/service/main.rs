@@ -5,6 +5,7 @@
 mod bus_commands;
 mod command_line;
 mod crash;
+mod full_log;
 mod hostile;
 mod lifecycle;
 mod simulate_and_tail;
