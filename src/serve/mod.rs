@@ -77,8 +77,9 @@ fn serve(config: &ServeConfig, hot: Option<HotCpu>) -> Result<(), ServeError> {
     let bound: Vec<ListenAddress> =
         listeners.iter().map(|listener| listener.bound().clone()).collect();
 
-    let log = open_log(config)?;
+    // What can't be read must not leave a log behind.
     let settings = settings::service(config, &bound)?;
+    let log = open_log(config)?;
     let service = match memory::huge(Repeats::words(settings.repeats_events)) {
         Some(memory) => Service::with_memory(settings, log, memory, reactor::now()),
         None => Service::new(settings, log, reactor::now()),

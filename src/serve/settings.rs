@@ -99,8 +99,13 @@ fn fill(bytes: &mut [u8]) -> io::Result<()> {
 }
 
 fn read_token(path: &std::path::Path) -> Result<Vec<u8>, ServeError> {
-    let text = fs::read_to_string(path)
-        .map_err(|error| ServeError(format!("token_file {}: {error}", path.display())))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        ServeError(format!(
+            "token_file {} can't be read: {error}; name a file that this user may read with \
+             --token-file",
+            path.display()
+        ))
+    })?;
     let token = text.lines().next().unwrap_or_default().trim();
     if token.is_empty() {
         return Err(ServeError(format!(

@@ -2,6 +2,7 @@
 //!
 //! One file a subject; `support` starts services on logs of their own.
 
+mod access;
 mod bus_commands;
 mod command_line;
 mod crash;

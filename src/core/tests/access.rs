@@ -15,9 +15,9 @@ fn peer(address: &str) -> Peer {
 fn config() -> AccessConfig {
     AccessConfig {
         token: Some(b"s3cret\n".to_vec()),
-        trusted: Vec::new(),
         host_names: vec!["Games.Example.".to_owned()],
         listeners: vec!["127.0.0.1:8080".parse().unwrap(), "0.0.0.0:8765".parse().unwrap()],
+        ..AccessConfig::default()
     }
 }
 
@@ -58,6 +58,9 @@ fn tokens() {
     let networks = AccessConfig { trusted: vec!["192.168.0.0/16".parse().unwrap()], ..config() };
     assert_eq!(answer(networks.clone(), stranger, "GET /", "Host: localhost\r\n").0, 200);
     assert_eq!(answer(networks, LOOPBACK, "GET /", "Host: localhost\r\n").0, 401);
+    let nobody = AccessConfig { trusted: Vec::new(), ..config() };
+    assert_eq!(answer(nobody.clone(), LOOPBACK, "GET /", "Host: localhost\r\n").0, 401);
+    assert_eq!(answer(nobody, Peer::Local, "GET /", "Host: localhost\r\n").0, 200);
 }
 
 #[test]

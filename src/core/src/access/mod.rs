@@ -19,16 +19,29 @@ use token::Token;
 pub const HEALTH_PATHS: [&str; 4] = ["/health", "/api/v1/events/health", "/healthz", "/readyz"];
 
 /// Who may come in, as configured.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct AccessConfig {
     /// The bearer token that peers outside `trusted` need; without one nobody needs a token.
     pub token: Option<Vec<u8>>,
-    /// Peers that need no token. Empty means loopback.
+    /// Peers that need no token, beside those that come through a Unix socket.
     pub trusted: Vec<IpNet>,
     /// Names this host goes by, beside addresses and `localhost`.
     pub host_names: Vec<String>,
     /// The addresses listened on.
     pub listeners: Vec<SocketAddr>,
+}
+
+impl Default for AccessConfig {
+    /// No token, and who comes from this host needs none.
+    fn default() -> AccessConfig {
+        let loopback = ["127.0.0.0/8", "::1/128"];
+        AccessConfig {
+            token: None,
+            trusted: loopback.map(|net| net.parse().expect("a constant network parses")).to_vec(),
+            host_names: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
 }
 
 /// Gives a verdict on every request head.
@@ -83,10 +96,6 @@ const FOREIGN_HOST: Refusal<'static> = Refusal::new(
 impl Access {
     /// Sets the rules.
     pub fn new(config: AccessConfig) -> Access {
-        let loopback = ["127.0.0.0/8", "::1/128"].map(|net| {
-            net.parse::<IpNet>().expect("a constant network parses") // checked by every test here
-        });
-        let trusted = if config.trusted.is_empty() { loopback.to_vec() } else { config.trusted };
         let mut ports: Vec<u16> = config.listeners.iter().map(SocketAddr::port).collect();
         ports.dedup();
         let usual_hosts = ports
@@ -97,7 +106,7 @@ impl Access {
             .collect();
         Access {
             token: config.token.map(Token::new),
-            trusted,
+            trusted: config.trusted,
             host_names: config.host_names,
             ports,
             addresses: config.listeners.iter().map(SocketAddr::ip).collect(),
