@@ -231,6 +231,21 @@ def test_the_service_names_its_readers(service, shm_dir):
         service.post(batch_of([event(1)]))
         view = next(reader).payload
         with urllib.request.urlopen(f"http://127.0.0.1:{service.port}/api/v1/readers", timeout=5) as answer:
-            told = answer.read().decode()
-        assert "trainer-0" in told and "reliable" in told
+            (told,) = json.load(answer)["readers"]
+        seconds = [told["lag"].pop("seconds"), told.pop("quiet_seconds"), told.pop("pinned_seconds")]
+        assert all(one >= 0 for one in seconds)
+        size = told["pinned_bytes"]
+        assert size > len(view)
+        assert told == {
+            "name": "trainer-0",
+            "guarantee": "reliable",
+            "alive": True,
+            "detached": False,
+            "generation": 1,
+            "pid": os.getpid(),
+            "lag": {"events": 1, "bytes": size},
+            "missed": 0,
+            "pinned_bytes": size,
+            "pins_too_much": seconds[2] > 5,
+        }
         del view

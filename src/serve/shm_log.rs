@@ -133,6 +133,8 @@ impl EventLog for ShmLog {
 
     fn readers(&self) -> Vec<ReaderStatus> {
         let now = to_shm(crate::reactor::now());
+        let capacity = self.writer.capacity() as f64;
+        let seconds = |ns: u64| ns as f64 / 1e9;
         self.writer
             .readers(now)
             .into_iter()
@@ -148,8 +150,12 @@ impl EventLog for ShmLog {
                 pid: reader.pid,
                 lag_events: reader.lag_events,
                 lag_bytes: reader.lag_bytes,
-                lag_seconds: reader.lag_ns as f64 / 1e9,
+                lag_seconds: seconds(reader.lag_ns),
+                missed: reader.missed,
+                quiet_seconds: seconds(now.unix_ns.saturating_sub(reader.beat_unix_ns)),
                 pinned_bytes: reader.pinned_bytes,
+                pinned_share: reader.pinned_bytes as f64 / capacity,
+                pinned_seconds: seconds(reader.pinned_ns),
             })
             .collect()
     }

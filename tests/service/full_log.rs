@@ -344,6 +344,8 @@ fn within_its_lease_a_killed_reader_goes_on_holding_and_its_heir_gets_everything
     assert_full(&service);
     let status = status(&service).expect("it is there");
     assert_eq!((&status["alive"], &status["detached"]), (&json!(false), &json!(false)));
+    assert_eq!(service.metric("jimbot_mcp_readers"), 0.0);
+    assert_eq!(service.metric("jimbot_mcp_reader_lag_events_max"), stored.len() as f64);
 
     let mut heir = Tail::start(&service);
     heir.read_on();

@@ -9,6 +9,7 @@ mod crash;
 mod full_log;
 mod hostile;
 mod lifecycle;
+mod readers;
 mod simulate_and_tail;
 mod support;
 mod threads;

@@ -90,6 +90,11 @@ pub const FULL_RECHECK_NS: u64 = MILLISECOND;
 pub const RETRY_AFTER: &str = "1";
 /// How often readers' liveness is looked at while the log is not full.
 pub const READER_CHECK_NS: u64 = SECOND;
+/// A reader whose views are older than this, in seconds, or take more than this share of the log, is named: they hold the
+/// log up when it is full. The Python package warns at the same two.
+pub const PINNED_SECONDS: f64 = 5.0;
+/// See [`PINNED_SECONDS`].
+pub const PINNED_SHARE: f64 = 0.25;
 /// How long a shutdown may take (*default* of `--drain-seconds`): systemd kills after 90 s, Kubernetes after 30.
 pub const DRAIN_NS: u64 = 5 * SECOND;
 /// Answers and messages that may wait in one WebSocket's output before refusals are no longer sent, only counted.

@@ -7,6 +7,7 @@ mod memory;
 
 use std::sync::atomic::AtomicU64;
 
+use crate::limits;
 use crate::time::Now;
 
 pub use memory::{Frame, MemoryLog, MemoryLogOptions};
@@ -107,8 +108,33 @@ pub struct ReaderStatus {
     pub lag_bytes: u64,
     /// Age of the oldest batch that it has not read, in seconds; 0 when it has read everything.
     pub lag_seconds: f64,
+    /// Events it was too late for.
+    pub missed: u64,
+    /// Seconds since its last call, for people only: a reader that works on a batch is quiet, too.
+    pub quiet_seconds: f64,
     /// Bytes of the log it keeps pinned through views.
     pub pinned_bytes: u64,
+    /// The same as a part of the log's capacity.
+    pub pinned_share: f64,
+    /// For how long it has had the oldest of these views, in seconds; 0 when it has none.
+    pub pinned_seconds: f64,
+}
+
+impl ReaderStatus {
+    /// Whether it stands in the way of what is written, or will: then the log has to wait for it when it is full.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.guarantee == Guarantee::Reliable && !self.detached
+    }
+
+    /// Whether its views take more of the log, or take it for longer, than a program that only reads would.
+    #[must_use]
+    pub fn pins_too_much(&self) -> bool {
+        self.holds()
+            && self.alive
+            && (self.pinned_seconds > limits::PINNED_SECONDS
+                || self.pinned_share > limits::PINNED_SHARE)
+    }
 }
 
 /// One writer's log: events go into an open batch and become visible with its commit.

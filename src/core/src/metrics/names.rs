@@ -237,11 +237,11 @@ families! {
     READERS: Kind::Gauge, "jimbot_mcp_readers" / 1, Labels { name: "guarantee", values: &["lossy", "reliable"] }, None,
         "Readers that are registered and alive, by guarantee.";
     READER_LAG_EVENTS: Kind::Gauge, "jimbot_mcp_reader_lag_events_max" / 1, NONE, None,
-        "Committed events that the reader furthest behind has not read.";
+        "Committed events that the reader furthest behind has not read; a dead one counts while it holds the log.";
     READER_LAG_BYTES: Kind::Gauge, "jimbot_mcp_reader_lag_bytes_max" / 1, NONE, None,
-        "Bytes of the log that the reader furthest behind has not read.";
+        "Bytes of the log that the reader furthest behind has not read; a dead one counts while it holds the log.";
     READER_LAG_SECONDS: Kind::Gauge, "jimbot_mcp_reader_lag_seconds_max" / NS, NONE, None,
-        "Age of the oldest batch that the reader furthest behind has not read.";
+        "Age of the oldest batch that the reader furthest behind has not read; a dead one counts while it holds the log.";
     READERS_PINNED_BYTES: Kind::Gauge, "jimbot_mcp_readers_pinned_bytes" / 1, NONE, None,
         "Bytes of the log that readers keep pinned through views.";
     DRAINING: Kind::Gauge, "jimbot_mcp_draining" / 1, NONE, None,

@@ -308,7 +308,7 @@ impl<L: EventLog> Service<L> {
         if self.full.begin(cells, now) {
             self.wheel.insert(now.mono_ns + limits::FULL_RECHECK_NS, Timer::FullLog);
             let mut readers = self.intake.log.readers();
-            readers.retain(|r| r.guarantee == crate::log::Guarantee::Reliable && !r.detached);
+            readers.retain(crate::log::ReaderStatus::holds);
             readers.sort_by_key(|reader| std::cmp::Reverse(reader.lag_bytes));
             let readers = readers.into_iter().map(|reader| reader.name).collect();
             self.intake.notice(Notice::LogFull { readers });

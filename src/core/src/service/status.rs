@@ -71,8 +71,10 @@ impl<L: EventLog> Service<L> {
         let alive = |guarantee| {
             readers.iter().filter(|r| r.alive && !r.detached && r.guarantee == guarantee).count()
         };
+        // A dead reliable reader holds the log for as long as its lease lasts; nobody waits for other dead ones.
         let most = |of: fn(&ReaderStatus) -> u64| {
-            readers.iter().filter(|r| r.alive && !r.detached).map(of).max().unwrap_or(0)
+            let counts = |r: &&ReaderStatus| r.holds() || (r.alive && !r.detached);
+            readers.iter().filter(counts).map(of).max().unwrap_or(0)
         };
         names::READERS.set(cells, 0, alive(Guarantee::Lossy) as u64);
         names::READERS.set(cells, 1, alive(Guarantee::Reliable) as u64);
@@ -113,6 +115,7 @@ impl<L: EventLog> Service<L> {
             .readers()
             .into_iter()
             .map(|reader| {
+                let pins_too_much = reader.pins_too_much();
                 serde_json::json!({
                     "name": reader.name,
                     "guarantee": match reader.guarantee {
@@ -128,7 +131,11 @@ impl<L: EventLog> Service<L> {
                         "bytes": reader.lag_bytes,
                         "seconds": reader.lag_seconds,
                     },
+                    "missed": reader.missed,
+                    "quiet_seconds": reader.quiet_seconds,
                     "pinned_bytes": reader.pinned_bytes,
+                    "pinned_seconds": reader.pinned_seconds,
+                    "pins_too_much": pins_too_much,
                 })
             })
             .collect();

@@ -62,11 +62,8 @@ fn metrics_count_what_happened() {
     }
 }
 
-#[test]
-fn readers_are_listed_with_their_lag() {
-    let mut harness = Harness::new();
-    assert_eq!(harness.get("/api/v1/readers").json(), serde_json::json!({"readers": []}));
-    harness.service.log_mut().set_readers(vec![ReaderStatus {
+fn reader() -> ReaderStatus {
+    ReaderStatus {
         name: "trainer-0".into(),
         guarantee: Guarantee::Reliable,
         alive: true,
@@ -76,19 +73,70 @@ fn readers_are_listed_with_their_lag() {
         lag_events: 5,
         lag_bytes: 4096,
         lag_seconds: 1.5,
+        missed: 3,
+        quiet_seconds: 0.25,
         pinned_bytes: 64,
-    }]);
+        pinned_share: 0.01,
+        pinned_seconds: 2.5,
+    }
+}
+
+#[test]
+fn readers_are_listed_with_their_lag() {
+    let mut harness = Harness::new();
+    assert_eq!(harness.get("/api/v1/readers").json(), serde_json::json!({"readers": []}));
+    harness.service.log_mut().set_readers(vec![reader()]);
     assert_eq!(
         harness.get("/api/v1/readers").json(),
         serde_json::json!({"readers": [{
             "name": "trainer-0", "guarantee": "reliable", "alive": true, "detached": false, "generation": 2,
-            "pid": 77, "lag": {"events": 5, "bytes": 4096, "seconds": 1.5}, "pinned_bytes": 64,
+            "pid": 77, "lag": {"events": 5, "bytes": 4096, "seconds": 1.5}, "missed": 3, "quiet_seconds": 0.25,
+            "pinned_bytes": 64, "pinned_seconds": 2.5, "pins_too_much": false,
         }]})
     );
     let metrics = harness.get("/metrics").body;
     assert!(metrics.contains("jimbot_mcp_reader_lag_events_max 5\n"));
     assert!(metrics.contains("jimbot_mcp_reader_lag_seconds_max 1.5\n"));
     assert!(metrics.contains("jimbot_mcp_readers{guarantee=\"reliable\"} 1\n"));
+}
+
+#[test]
+fn who_pins_the_log_for_long_or_much_of_it_is_named() {
+    let mut harness = Harness::new();
+    for (expected, reader) in [
+        (false, ReaderStatus { pinned_seconds: 5.0, pinned_share: 0.25, ..reader() }),
+        (true, ReaderStatus { pinned_seconds: 5.1, ..reader() }),
+        (true, ReaderStatus { pinned_share: 0.26, ..reader() }),
+        // Nothing waits for these.
+        (false, ReaderStatus { pinned_seconds: 5.1, detached: true, ..reader() }),
+        (false, ReaderStatus { pinned_seconds: 5.1, alive: false, ..reader() }),
+        (false, ReaderStatus { pinned_seconds: 5.1, guarantee: Guarantee::Lossy, ..reader() }),
+    ] {
+        harness.service.log_mut().set_readers(vec![reader.clone()]);
+        let told = harness.get("/api/v1/readers").json();
+        assert_eq!(told["readers"][0]["pins_too_much"], expected, "{reader:?}");
+    }
+}
+
+#[test]
+fn a_dead_reader_that_holds_the_log_shows_in_the_lag() {
+    let mut harness = Harness::new();
+    let dead = ReaderStatus { alive: false, ..reader() };
+    for (lag, reader) in [
+        ("5", dead.clone()),
+        ("0", ReaderStatus { detached: true, ..dead.clone() }),
+        ("0", ReaderStatus { guarantee: Guarantee::Lossy, ..dead }),
+        ("5", ReaderStatus { guarantee: Guarantee::Lossy, ..reader() }),
+    ] {
+        harness.service.log_mut().set_readers(vec![reader.clone()]);
+        let metrics = harness.get("/metrics").body;
+        for line in [
+            format!("jimbot_mcp_reader_lag_events_max {lag}"),
+            format!("jimbot_mcp_readers{{guarantee=\"reliable\"}} 0"),
+        ] {
+            assert!(metrics.lines().any(|told| told == line), "{line} of {reader:?}");
+        }
+    }
 }
 
 #[test]

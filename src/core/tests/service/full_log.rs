@@ -21,7 +21,11 @@ fn full() -> Harness {
         lag_events: 1,
         lag_bytes: 64,
         lag_seconds: 1.0,
+        missed: 0,
+        quiet_seconds: 1.0,
         pinned_bytes: 0,
+        pinned_share: 0.0,
+        pinned_seconds: 0.0,
     }]);
     harness
 }
