@@ -131,8 +131,9 @@ fn unknown_names_are_answered_with_the_nearest_known_one() {
     assert_eq!(text, "\"windowms\" (in test.toml) is not a setting; did you mean \"window_ms\"?");
     let text = error("potatoes_of_the_day = 5", &[], &[]);
     assert!(text.contains("--print-config"), "{text}");
-    let loaded =
-        load(&surroundings("", &[("JIMBOT_MCP_LISTN", "1"), ("JIMBOT_MCP_CONFIG", "x")], &[]));
+    // The file with settings, and the token of clients, are none.
+    let others = [("JIMBOT_MCP_CONFIG", "x"), ("JIMBOT_MCP_TOKEN", "x"), ("JIMBOT_MCP_LISTN", "1")];
+    let loaded = load(&surroundings("", &others, &[]));
     assert_eq!(loaded.unwrap().notes.len(), 1, "a variable that means nothing is told, not fatal");
 }
 

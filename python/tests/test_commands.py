@@ -125,6 +125,8 @@ def test_arguments_of_the_client():
     expected = ["simulate", "--to", "http://127.0.0.1:8765", "--rate", "100", "--seconds", "2.5", "--json"]
     assert client.arguments(given) == expected
     assert client.arguments(["--mock-events"]) == ["simulate"]
+    given = ["--mock-events", "--token-file", "token.txt", "--to", "http://trainer:8080"]
+    assert client.arguments(given) == ["simulate", "--token-file", "token.txt", "--to", "http://trainer:8080"]
     with pytest.raises(SystemExit):
         client.arguments([])
 

@@ -1,6 +1,7 @@
 //! `jimbot-mcp simulate`: what can be chosen.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,7 +12,7 @@ use jimbot_traffic::Dialect;
 
 use super::ShmDir;
 use super::values::seconds;
-use crate::simulate::{self, Habit, Options, Pace, Target, Transport};
+use crate::simulate::{self, Habit, Options, Pace, TOKEN_VARIABLE, Target, Token, Transport};
 
 /// Play made-up games against a running service.
 ///
@@ -25,6 +26,7 @@ Examples:
   jimbot-mcp simulate --over websocket --events 10000 --flat-out --json
   jimbot-mcp simulate --odd 0.2 --triggers 40-120      a session with every fault of the field
   jimbot-mcp simulate --resend --events 50000          never give an event up
+  jimbot-mcp simulate --to http://trainer:8080 --token-file token.txt
 
 Exit code: 0 when every event sent was accepted, 1 when not, 2 for a wrong command line.")]
 pub(super) struct Simulate {
@@ -34,6 +36,11 @@ pub(super) struct Simulate {
     /// Where the service is: http://HOST:PORT or unix:PATH [default: the service of --shm-dir]
     #[arg(long, value_name = "URL")]
     to: Option<Target>,
+
+    /// Send the bearer token in this file [default: the one in the environment's JIMBOT_MCP_TOKEN,
+    /// if there is one]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
 
     /// Games at the same time
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -129,7 +136,11 @@ impl Simulate {
             return super::fail(error, 1);
         }
         let json = self.json;
-        let summary = match simulate::run(&self.options(), &stop) {
+        let token = match token(self.token_file.as_deref()) {
+            Ok(token) => token,
+            Err(error) => return super::fail(error, 2),
+        };
+        let summary = match simulate::run(&self.options(token), &stop) {
             Ok(summary) => summary,
             Err(error) => return super::fail(error, 1),
         };
@@ -143,7 +154,7 @@ impl Simulate {
         if summary.all_accepted() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
-    fn options(self) -> Options {
+    fn options(self, token: Option<Token>) -> Options {
         let transport = match (self.over, self.connections) {
             (Over::Websocket, _) => Transport::WebSocket,
             (Over::Http, Connections::KeptAlive) => Transport::Http(Habit::KeepAlive),
@@ -163,6 +174,7 @@ impl Simulate {
         };
         Options {
             target: self.to.unwrap_or_else(|| Target::of_log(&self.shm.dir())),
+            token,
             games: self.games,
             transport,
             dialects,
@@ -178,6 +190,19 @@ impl Simulate {
             acknowledged: self.acknowledged,
             progress: !self.json,
         }
+    }
+}
+
+/// The token of the file, or else the environment's.
+fn token(file: Option<&Path>) -> io::Result<Option<Token>> {
+    if let Some(path) = file {
+        return Token::read(path).map(Some);
+    }
+    match std::env::var(TOKEN_VARIABLE) {
+        Ok(text) if !text.is_empty() => Token::new(&text)
+            .map(Some)
+            .map_err(|reason| io::Error::other(format!("{TOKEN_VARIABLE} {reason}"))),
+        _ => Ok(None),
     }
 }
 

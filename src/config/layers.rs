@@ -9,8 +9,8 @@ use super::error::{ConfigError, Source};
 use super::setting::{Kind, Setting};
 use super::settings::{ENVIRONMENT_PREFIX, all};
 
-/// Names with the prefix that are no settings.
-const OTHER_VARIABLES: [&str; 1] = ["CONFIG"];
+/// Names with the prefix that are no settings: the file with these, and the token that clients send.
+const OTHER_VARIABLES: [&str; 2] = ["CONFIG", "TOKEN"];
 
 /// What is given to [`load`] from outside, so that it reads neither environment nor disk itself.
 #[derive(Debug, Default)]

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::time::Duration;
 
 use super::target::{Stream, Target};
+use super::token::Token;
 
 /// How a client treats connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,14 +44,19 @@ pub(super) struct Answer {
 /// One client with at most one connection.
 pub(super) struct HttpClient<'a> {
     target: &'a Target,
+    token: Option<&'a Token>,
     habit: Habit,
     kept: Option<Stream>,
     buffer: Vec<u8>,
 }
 
 impl<'a> HttpClient<'a> {
-    pub(super) fn new(target: &'a Target, habit: Habit) -> HttpClient<'a> {
-        HttpClient { target, habit, kept: None, buffer: Vec::new() }
+    pub(super) fn new(
+        target: &'a Target,
+        token: Option<&'a Token>,
+        habit: Habit,
+    ) -> HttpClient<'a> {
+        HttpClient { target, token, habit, kept: None, buffer: Vec::new() }
     }
 
     /// Sends one request and waits for its answer.
@@ -91,6 +97,9 @@ impl<'a> HttpClient<'a> {
         };
         let expect = self.habit == Habit::New && body.len() > EXPECT_BYTES;
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\n");
+        if let Some(token) = self.token {
+            head.push_str(&format!("Authorization: {}\r\n", token.header()));
+        }
         for (name, value) in *headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }

@@ -6,6 +6,7 @@
 //! | file | what it knows |
 //! |---|---|
 //! | `target` | where the service is |
+//! | `token` | what it asks of who comes from elsewhere |
 //! | `player` | one game: when it sends what, what it does about failures |
 //! | `http`, `websocket` | one client each, honest about how games connect |
 //! | `answer` | what an answer says about the events |
@@ -18,6 +19,7 @@ mod player;
 mod report;
 mod tally;
 mod target;
+mod token;
 mod websocket;
 
 use std::fs::File;
@@ -33,6 +35,7 @@ use jimbot_traffic::Dialect;
 pub use http::Habit;
 pub use report::Summary;
 pub use target::{Target, TargetError};
+pub use token::{TOKEN_VARIABLE, Token};
 
 use player::Player;
 use tally::Tally;
@@ -62,6 +65,8 @@ pub enum Pace {
 pub struct Options {
     /// Where the service is.
     pub target: Target,
+    /// What it asks of who comes from elsewhere.
+    pub token: Option<Token>,
     /// Games at the same time.
     pub games: u32,
     /// How they send.

@@ -94,10 +94,13 @@ impl<'a> Player<'a> {
             next_poll: now + POLL.mul_f64(share),
             batches: 0,
             wire: match options.transport {
-                Transport::Http(habit) => Wire::Http(HttpClient::new(&options.target, habit)),
-                Transport::WebSocket => {
-                    Wire::WebSocket(Box::new(WebSocketClient::new(&options.target)))
+                Transport::Http(habit) => {
+                    Wire::Http(HttpClient::new(&options.target, options.token.as_ref(), habit))
                 }
+                Transport::WebSocket => Wire::WebSocket(Box::new(WebSocketClient::new(
+                    &options.target,
+                    options.token.as_ref(),
+                ))),
             },
         }
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tungstenite::{ClientRequestBuilder, Error, Message, WebSocket};
 
 use super::target::{Stream, Target};
+use super::token::Token;
 
 /// Messages on their way before the client waits for an ack.
 const UNACKNOWLEDGED_MAX: usize = 64;
@@ -23,13 +24,14 @@ pub(super) struct Pending {
 /// One client with at most one connection.
 pub(super) struct WebSocketClient<'a> {
     target: &'a Target,
+    token: Option<&'a Token>,
     socket: Option<WebSocket<Stream>>,
     pending: VecDeque<Pending>,
 }
 
 impl<'a> WebSocketClient<'a> {
-    pub(super) fn new(target: &'a Target) -> WebSocketClient<'a> {
-        WebSocketClient { target, socket: None, pending: VecDeque::new() }
+    pub(super) fn new(target: &'a Target, token: Option<&'a Token>) -> WebSocketClient<'a> {
+        WebSocketClient { target, token, socket: None, pending: VecDeque::new() }
     }
 
     /// Puts a message in line and sends it.
@@ -135,7 +137,10 @@ impl<'a> WebSocketClient<'a> {
         let stream = self.target.connect(PATIENCE)?;
         let address = format!("ws://{}/ws?ack=1", self.target.host());
         let uri = address.parse().map_err(|_| ErrorKind::InvalidInput)?;
-        let request = ClientRequestBuilder::new(uri);
+        let mut request = ClientRequestBuilder::new(uri);
+        if let Some(token) = self.token {
+            request = request.with_header("Authorization", token.header());
+        }
         let (socket, _) = tungstenite::client(request, stream)
             .map_err(|error| io::Error::new(ErrorKind::InvalidData, error.to_string()))?;
         self.socket = Some(socket);

@@ -66,6 +66,25 @@ fn print_config_reads_the_file_that_is_named() {
 }
 
 #[test]
+fn the_readmes_command_for_windows_lets_programs_of_this_host_in_as_before() {
+    let readme = include_str!("../../README.md");
+    let command = readme.split('`').find(|code| code.starts_with("jimbot-mcp serve --listen 0."));
+    let command = command.expect("it is there").replace("ADDRESS-OF-WINDOWS", "172.20.0.1");
+    let mut words: Vec<&str> = command.split(' ').skip(1).collect();
+    words.push("--print-config");
+    let output = run(&words);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let shown = text(&output.stdout);
+    for expected in [
+        "listen = [\"0.0.0.0:8080\", \"127.0.0.1:8765\"] ",
+        "trusted_peers = [\"127.0.0.0/8\", \"172.20.0.1/32\"] ",
+        "token_file = \"FILE\" ",
+    ] {
+        assert!(shown.lines().any(|line| line.starts_with(expected)), "{expected}: {shown}");
+    }
+}
+
+#[test]
 fn nothing_to_read_or_to_send_to_is_answered_with_a_remedy() {
     let directory = ShmDir::new();
     let tail = run(&["tail", "--shm-dir", directory.text()]);

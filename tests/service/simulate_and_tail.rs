@@ -1,6 +1,7 @@
 //! Made-up games in, lines of JSON out: nothing missing, nothing twice.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -45,6 +46,75 @@ fn every_event_sent_over_http_is_there_once() {
     assert_eq!(events.len(), 2_100);
     let tests = events.iter().filter(|event| event["type"] == "EVENT_TYPE_CONNECTION_TEST");
     assert_eq!(tests.count(), 9, "each game begins with its connection test");
+}
+
+#[test]
+fn where_a_token_is_asked_for_games_bring_that_of_a_file_or_of_the_environment() {
+    let folder = ShmDir::new();
+    fs::create_dir(folder.path()).unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (right, wrong) = (file("right", "s3cret token\n"), file("wrong", "s3cret"));
+    let empty = file("empty", "");
+    let service = Service::start(&["--token-file", &right, "--trusted-peers", "10.0.0.0/8"]);
+    let play = |arguments: &[&str], variable: Option<&str>| {
+        let play = ["simulate", "--to", &service.address, "--json", "--events", "40", "--flat-out"];
+        let mut command = jimbot(&[&play[..], arguments].concat());
+        command.envs(variable.map(|token| ("JIMBOT_MCP_TOKEN", token))).output().unwrap()
+    };
+    let by_file = ["--token-file", &right];
+    let mut runs = Vec::new();
+    for (seed, how) in [
+        &["--connections", "kept-alive"][..],
+        &["--connections", "new"],
+        &["--connections", "close"],
+        &["--over", "websocket"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let seed = (seed * 10).to_string();
+        let of_file = play(&[&by_file[..], how, &["--seed", &seed]].concat(), Some("not this"));
+        let seed = format!("{seed}1");
+        let of_variable = play(&[how, &["--seed", &seed]].concat(), Some("s3cret token"));
+        for output in [of_file, of_variable] {
+            assert!(output.status.success(), "{how:?}: {}", text(&output.stdout));
+            runs.push(serde_json::from_slice(&output.stdout).unwrap());
+        }
+    }
+    assert_all_stored(&service, &runs);
+
+    for (arguments, variable) in
+        [(&[][..], None), (&[], Some("")), (&[], Some("s3cret")), (&["--token-file", &wrong], None)]
+    {
+        let output = play(&[arguments, &["--seconds", "0.1"]].concat(), variable);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?} {variable:?}");
+        let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(summary["events_accepted"], 0);
+        let failure = summary["last_failure"].as_str().unwrap();
+        assert!(failure.contains("status 401"), "{failure}");
+    }
+    let missing = format!("{}/missing", folder.text());
+    for (arguments, variable, expected) in [
+        (
+            &["--token-file", &missing][..],
+            None,
+            format!("--token-file {missing} can't be read: No such file or directory (os error 2)"),
+        ),
+        (
+            &["--token-file", &empty],
+            Some("s3cret token"),
+            format!("--token-file {empty} has no token in its first line"),
+        ),
+        (&[], Some("\n"), "JIMBOT_MCP_TOKEN has no token in its first line".to_owned()),
+    ] {
+        let output = play(arguments, variable);
+        let told = format!("jimbot-mcp: {expected}\n");
+        assert_eq!((output.status.code(), text(&output.stderr)), (Some(2), told));
+    }
 }
 
 #[test]

@@ -21,11 +21,18 @@ def arguments(given: list[str]) -> list[str]:
     parser.add_argument("--duration", type=float, metavar="S", help="seconds to send (default: until Ctrl-C)")
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="with --port (default %(default)s)")
     parser.add_argument("--port", type=int, metavar="P", help="of the service (default: what runs on this host)")
+    parser.add_argument(
+        "--token-file",
+        metavar="FILE",
+        help="send the bearer token in this file (default: the environment's JIMBOT_MCP_TOKEN, if it is set)",
+    )
     known, others = parser.parse_known_args(given)
     own = ["simulate"]
     if known.port is not None:
         host = f"[{known.host}]" if ":" in known.host and not known.host.startswith("[") else known.host
         own += ["--to", f"http://{host}:{known.port}"]
+    if known.token_file is not None:
+        own += ["--token-file", known.token_file]
     if known.rate is not None:
         own += ["--rate", f"{known.rate:g}"]
     if known.duration is not None:

@@ -54,7 +54,7 @@ pub(super) fn access() -> Vec<Setting> {
             Access,
             List,
             "CIDR",
-            "Peers that need no token.",
+            "Peers that need no token, in place of the default: without 127.0.0.0/8 among them this host's own programs need it, too.",
             "networks such as 127.0.0.0/8 or 192.168.1.0/24",
             |texts| texts.iter().map(|text| network(text.trim())).collect::<Result<Vec<_>, ()>>(),
             |value| each(value)
