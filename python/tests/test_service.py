@@ -16,7 +16,7 @@ from collections import Counter
 
 import pytest
 
-from jimbot.mcp import CommandRefused, Reader, send_command
+from jimbot.mcp import CommandRefused, Reader, ServiceUnreachable, send_command
 from jimbot.mcp.endpoints import service_url
 from jimbot.proto.base_pb2 import EventBatch, EventType
 
@@ -26,8 +26,8 @@ LOG_BYTES = 16 << 20
 class Service:
     """The service, started through the Python module as users do."""
 
-    def __init__(self, binary, directory):
-        self.binary, self.directory = binary, directory
+    def __init__(self, binary, directory, *arguments):
+        self.binary, self.directory, self.arguments = binary, directory, arguments
         self.process = None
         # One port for all its lives, so that those who send find it again.
         with socket.create_server(("127.0.0.1", 0)) as free:
@@ -37,7 +37,8 @@ class Service:
     def start(self):
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jimbot.mcp.server", "--port", str(self.port), "--shm-dir", str(self.directory)]
-            + ["--log-bytes", str(LOG_BYTES), "--max-batch-bytes", "262144", "--max-batch-events", "512"],
+            + ["--log-bytes", str(LOG_BYTES), "--max-batch-bytes", "262144", "--max-batch-events", "512"]
+            + [*self.arguments],
             env={**os.environ, "JIMBOT_MCP_BINARY": self.binary},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -85,13 +86,33 @@ class Service:
         raise AssertionError("the service never acknowledged")
 
 
+    def poll(self):
+        """The commands that the game of :meth:`post` gets."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/api/v1/commands/poll", headers={"User-Agent": "BalatroMCP/0.1.0"}
+        )
+        with urllib.request.urlopen(request, timeout=5) as answer:
+            return answer.read().decode().splitlines()
+
+
 @pytest.fixture
-def service(service_binary, shm_dir):
+def start_service(service_binary, shm_dir):
     shm_dir.chmod(0o700)
-    running = Service(service_binary, shm_dir)
-    yield running
-    if running.process.poll() is None:
-        running.kill()
+    started = []
+
+    def start(*arguments):
+        started.append(Service(service_binary, shm_dir, *arguments))
+        return started[-1]
+
+    yield start
+    for running in started:
+        if running.process.poll() is None:
+            running.kill()
+
+
+@pytest.fixture
+def service(start_service):
+    return start_service()
 
 
 def event(number, kind="SCORE_CHANGED", **payload):
@@ -206,6 +227,22 @@ def test_a_command_finds_its_game(service, shm_dir):
     with Reader(shm_dir, start="earliest", timeout=1) as reader:
         session = int(next(reader).index["session"][0])
     send_command("select_card", position=3, session=session, path=shm_dir)
+
+
+def test_a_command_that_comes_through_a_unix_socket_reaches_its_game(start_service, shm_dir):
+    url = f"unix:{shm_dir}/jimbot.sock"
+    service = start_service("--listen", url)
+    with pytest.raises(CommandRefused, match="no game is connected: .+") as caught:
+        send_command("play_hand", url=url)
+    assert caught.value.status == 404
+    service.post(batch_of([event(1)]))
+    taken = send_command("select_card", position=3, url=url)
+    assert service.poll() == []  # the mod throws away what its first poll gets
+    assert service.poll() == [taken["line"]] == ["select_card:3"]
+    assert (taken["status"], service.poll()) == ("queued", [])
+    assert service.stop() == 0
+    with pytest.raises(ServiceUnreachable, match="jimbot.sock"):
+        send_command("play_hand", url=url)
 
 
 def test_made_up_games_are_read_whole(service, shm_dir):

@@ -115,7 +115,7 @@ fn remove_abandoned(path: &std::path::Path) -> io::Result<()> {
     };
     let in_use = |why| Err(io::Error::new(io::ErrorKind::AddrInUse, why));
     if !kind.is_socket() {
-        return in_use("the path exists and is not a socket; choose another or move it away");
+        return in_use("the path exists and is not a socket");
     }
     if std::os::unix::net::UnixStream::connect(path).is_ok() {
         return in_use("another process listens there");

@@ -34,6 +34,7 @@ use beyond::Beyond;
 use cpus::HotCpu;
 use endpoints::Endpoints;
 use hints::Hints;
+use port_holder::port_holder;
 use shm_log::ShmLog;
 
 /// Why the service could not start or go on. Its text says what to do.
@@ -123,7 +124,10 @@ fn serve(config: &ServeConfig, hot: Option<HotCpu>) -> Result<(), ServeError> {
             for notice in notices.drain(..) {
                 log::info!("{notice}");
             }
-            hints.look(now, service);
+            // A log line is one line, so that no text can pretend to be another.
+            for line in hints.look(now, service).iter().flat_map(|text| text.lines()) {
+                log::info!("{line}");
+            }
             if let Some(beyond) = &mut beyond {
                 beyond.look(now, service);
             }
@@ -165,22 +169,34 @@ fn bind(config: &ServeConfig) -> Result<Vec<Listener>, ServeError> {
         .listen
         .iter()
         .map(|address| {
-            Listener::bind(address, config.backlog).map_err(|error| {
-                let holder = match address {
-                    ListenAddress::Tcp(tcp) if error.kind() == io::ErrorKind::AddrInUse => {
-                        port_holder::port_holder(*tcp)
-                            .map(|holder| format!(": it is held by {holder}"))
-                    }
-                    _ => None,
-                };
-                ServeError(format!(
-                    "can't listen on {address}: {error}{}; stop what holds it, or choose other \
-                     addresses with --listen (the mod in the field reaches only port 8080)",
-                    holder.unwrap_or_default()
-                ))
-            })
+            Listener::bind(address, config.backlog)
+                .map_err(|error| ServeError(cannot_listen(address, &error)))
         })
         .collect()
+}
+
+fn cannot_listen(address: &ListenAddress, error: &io::Error) -> String {
+    let tcp = match address {
+        ListenAddress::Unix(_) => {
+            let remedy = match error.kind() {
+                io::ErrorKind::NotFound => "make its directory",
+                _ => "free the path",
+            };
+            return format!(
+                "can't listen on {address}: {error}; {remedy}, or choose another with --listen"
+            );
+        }
+        ListenAddress::Tcp(tcp) => *tcp,
+    };
+    let holder = match error.kind() {
+        io::ErrorKind::AddrInUse => port_holder(tcp),
+        _ => None,
+    };
+    let holder = holder.map_or_else(String::new, |holder| format!(": it is held by {holder}"));
+    format!(
+        "can't listen on {address}: {error}{holder}; stop what holds it, or choose other addresses \
+         with --listen (the mod in the field reaches only port 8080)"
+    )
 }
 
 fn open_log(config: &ServeConfig) -> Result<ShmLog, ServeError> {

@@ -62,10 +62,24 @@ fn a_second_service_on_the_same_directory_is_told_who_has_it() {
 fn a_port_that_is_taken_is_named_with_what_to_do() {
     let first = Service::start(&[]);
     let shm_dir = ShmDir::new();
-    let second = run(&["serve", "--shm-dir", shm_dir.text(), "--listen", &first.address]);
-    assert_eq!(second.status.code(), Some(1));
-    let said = text(&second.stderr);
-    assert!(said.contains(&first.address) && said.contains("--listen"), "{said}");
+    // Who has the same port on another address is not who is in the way.
+    let port = first.address.rsplit_once(':').unwrap().1;
+    let beside = format!("127.0.0.2:{port}");
+    let _listener = std::net::TcpListener::bind(&beside).unwrap();
+    let own_name = fs::read_to_string("/proc/self/comm").unwrap();
+    for (address, holder) in [
+        (&first.address, format!("jimbot-mcp (pid {})", first.pid())),
+        (&beside, format!("{} (pid {})", own_name.trim(), std::process::id())),
+    ] {
+        let second = run(&["serve", "--shm-dir", shm_dir.text(), "--listen", address]);
+        let told = format!(
+            "jimbot-mcp: can't listen on {address}: Address already in use (os error 98): it is \
+             held by {holder}; stop what holds it, or choose other addresses with --listen (the mod \
+             in the field reaches only port 8080)\n"
+        );
+        assert_eq!((second.status.code(), text(&second.stderr)), (Some(1), told));
+    }
+    assert!(!shm_dir.path().exists(), "it has left a log behind");
 }
 
 #[test]

@@ -13,3 +13,4 @@ mod readers;
 mod simulate_and_tail;
 mod support;
 mod threads;
+mod unix_sockets;

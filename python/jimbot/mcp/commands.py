@@ -92,5 +92,5 @@ def _reason(answer: Any) -> Any:
     """What people are to be told of an error's JSON body; all of it where it has no such part."""
     if not isinstance(answer, dict):
         return answer
-    said = [answer[part] for part in ("field", "error", "reason", "message", "hint") if isinstance(answer.get(part), str)]
+    said = [answer[part] for part in ("field", "error", "reason", "remedy") if isinstance(answer.get(part), str)]
     return ": ".join(said) if said else json.dumps(answer)
