@@ -1,26 +1,30 @@
 //! Which CPU the hot thread runs on, and that no other thread of the service does.
 //!
-//! A thread inherits the mask of the one that starts it. So the main thread first keeps off the hot
-//! CPU, starts what helps it, and only then moves there.
+//! A thread inherits the mask of the one that starts it. So the main thread is on the hot CPU from
+//! the start, which also places the memory that it touches first near that CPU, and leaves it for as
+//! long as it starts others.
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
 use super::ServeError;
 
-/// The CPU that is kept for the hot thread.
-pub(super) struct HotCpu {
+/// The CPU of the hot thread and those of all others, where they are kept apart.
+pub(super) struct Cpus(Option<Split>);
+
+struct Split {
     cpu: usize,
-    /// No other one is allowed, so helper threads have to share it.
-    is_only_one: bool,
+    hot: CpuSet,
+    /// Empty when this process may run on no other.
+    others: CpuSet,
 }
 
-impl HotCpu {
-    /// Keeps the calling thread, and with it every thread it starts from now on, off `cpu`, unless
-    /// there is no other.
+impl Cpus {
+    /// Moves the calling thread to `cpu`, if one is given: it is the hot one.
     ///
     /// # Errors
-    /// When this process may not use `cpu`.
-    pub(super) fn reserve(cpu: usize) -> Result<HotCpu, ServeError> {
+    /// When this process may not run there.
+    pub(super) fn split(cpu: Option<usize>) -> Result<Cpus, ServeError> {
+        let Some(cpu) = cpu else { return Ok(Cpus(None)) };
         let mut others = sched_getaffinity(None)
             .map_err(|error| ServeError(format!("cpu = {cpu}: the CPUs can't be told: {error}")))?;
         if cpu >= CpuSet::MAX_CPU || !others.is_set(cpu) {
@@ -32,26 +36,36 @@ impl HotCpu {
             )));
         }
         others.unset(cpu);
-        let is_only_one = others.count() == 0;
-        if !is_only_one {
-            set(cpu, &others)?;
-        }
-        Ok(HotCpu { cpu, is_only_one })
+        let mut hot = CpuSet::new();
+        hot.set(cpu);
+        set(cpu, &hot)?;
+        Ok(Cpus(Some(Split { cpu, hot, others })))
     }
 
-    /// Moves the calling thread there for good. Threads that it starts later would be there too.
-    pub(super) fn take(self) -> Result<(), ServeError> {
-        let mut one = CpuSet::new();
-        one.set(self.cpu);
-        set(self.cpu, &one)?;
-        if self.is_only_one {
+    /// Starts helper threads from the hot one: they and all that they start keep off its CPU.
+    ///
+    /// # Errors
+    /// When the system does not let a thread change its CPUs.
+    pub(super) fn beside<T>(&self, start: impl FnOnce() -> T) -> Result<T, ServeError> {
+        let Some(Split { cpu, hot, others }) = self.0.as_ref().filter(|it| it.others.count() > 0)
+        else {
+            return Ok(start());
+        };
+        set(*cpu, others)?;
+        let started = start();
+        set(*cpu, hot)?;
+        Ok(started)
+    }
+
+    /// Tells when there was nothing to keep apart.
+    pub(super) fn tell(&self) {
+        if let Some(split) = self.0.as_ref().filter(|it| it.others.count() == 0) {
             log::warn!(
                 "cpu = {}: this process may run on no other CPU, so its other threads share it \
                  with the hot one",
-                self.cpu
+                split.cpu
             );
         }
-        Ok(())
     }
 }
 

@@ -31,7 +31,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::config::{ListenAddress, ServeConfig};
 use crate::reactor::{self, Ended, Listener, Reactor, ReactorOptions};
 use beyond::Beyond;
-use cpus::HotCpu;
+use cpus::Cpus;
 use endpoints::Endpoints;
 use hints::Hints;
 use port_holder::port_holder;
@@ -64,15 +64,15 @@ const OTHER_DESCRIPTORS: u64 = 128;
 /// # Errors
 /// When it can't start (the text names the setting and the remedy), or the poll fails.
 pub fn run(config: &ServeConfig) -> Result<(), ServeError> {
-    // Before the first helper thread, which is the one that writes log lines.
-    let hot = config.cpu.map(HotCpu::reserve).transpose()?;
-    let logging = crate::logging::install(config.log_level, config.log_format);
-    let ended = serve(config, hot);
+    let cpus = Cpus::split(config.cpu)?;
+    let logging = cpus.beside(|| crate::logging::install(config.log_level, config.log_format))?;
+    cpus.tell();
+    let ended = serve(config, &cpus);
     logging.flush(LAST_LINES);
     ended
 }
 
-fn serve(config: &ServeConfig, hot: Option<HotCpu>) -> Result<(), ServeError> {
+fn serve(config: &ServeConfig, cpus: &Cpus) -> Result<(), ServeError> {
     allow_descriptors(config.max_connections as u64 + OTHER_DESCRIPTORS);
     let listeners = bind(config)?;
     let bound: Vec<ListenAddress> =
@@ -86,11 +86,7 @@ fn serve(config: &ServeConfig, hot: Option<HotCpu>) -> Result<(), ServeError> {
         None => Service::new(settings, log, reactor::now()),
     };
 
-    let mut beyond = Beyond::start(config)?;
-    // Helper threads exist by now, and what they start inherits their CPUs, not this thread's.
-    if let Some(hot) = hot {
-        hot.take()?;
-    }
+    let mut beyond = cpus.beside(|| Beyond::start(config))??;
 
     let shown: Vec<String> = bound.iter().map(ToString::to_string).collect();
     let endpoints = Endpoints {
