@@ -263,6 +263,34 @@ def test_made_up_games_are_read_whole(service, shm_dir):
     assert all(count == 1 for one, count in read.items() if one in sent)
 
 
+def test_clients_bring_the_token_that_the_service_asks_for(start_service, tmp_path, monkeypatch):
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    # So that this host's own programs need it.
+    service = start_service("--token-file", str(token), "--trusted-peers", "10.0.0.0/8")
+
+    def play(*arguments):
+        command = [sys.executable, "-m", "jimbot.mcp.client", "--mock-events", "--port", str(service.port)]
+        command += ["--events", "20", "--flat-out", "--duration", "5", *arguments]
+        return subprocess.run(
+            command, env={**os.environ, "JIMBOT_MCP_BINARY": service.binary}, capture_output=True, text=True, timeout=120
+        )
+
+    def command():
+        return send_command("play_hand", url=f"http://127.0.0.1:{service.port}")
+
+    refused = play()
+    assert refused.returncode == 1 and "401" in refused.stdout, refused.stdout
+    with pytest.raises(CommandRefused, match="status 401: Authorization: .*token file"):
+        command()
+    told = play("--token-file", str(token))
+    assert told.returncode == 0, told.stdout
+    monkeypatch.setenv("JIMBOT_MCP_TOKEN", "s3cret")
+    told = play("--seed", "2")
+    assert told.returncode == 0, told.stdout
+    assert command()["status"] == "queued"
+
+
 def test_the_service_names_its_readers(service, shm_dir):
     with Reader(shm_dir, name="trainer-0", guarantee="reliable", start="earliest", timeout=1) as reader:
         service.post(batch_of([event(1)]))
