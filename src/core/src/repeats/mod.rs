@@ -98,6 +98,13 @@ impl Repeats {
         rapidhash_v3_seeded(&bytes, &self.secrets).max(1)
     }
 
+    /// Begins to bring what tells whether this hash was there before into the cache, for a caller that has something
+    /// else to do first.
+    #[inline]
+    pub fn expect(&self, id_hash: u64) {
+        self.recent.expect(id_hash);
+    }
+
     /// The hash of a producer's id.
     #[must_use]
     pub fn hash_producer(&self, producer: &[u8]) -> u64 {

@@ -77,6 +77,12 @@ impl Recent {
         Recent { ring, table, tags, pending: None, next: 0, evicted_young: 0 }
     }
 
+    /// Begins to fetch what [`Recent::contains`] looks at first.
+    #[inline]
+    pub fn expect(&self, hash: u64) {
+        fetch(&self.tags[self.home(hash)]);
+    }
+
     /// Whether a record of this hash, time and type is here and not older than 15 minutes.
     #[must_use]
     pub fn contains(&self, hash: u64, time_bits: u64, event_type: u16, now_unix_ns: u64) -> bool {

@@ -295,14 +295,18 @@ impl<L: EventLog> Intake<L> {
                 event_type: event.entry.event_type,
                 type_name,
             });
+            self.repeats.expect(event.entry.id_hash);
         }
+        // A repeat is heard from its sender as well; and what tells a repeat is on its way from memory meanwhile.
+        let session = self.session_of(task, event, origin, now);
         let (id_hash, event_type) = (event.entry.id_hash, event.entry.event_type);
         if self.repeats.is_repeat(id_hash, time, event_type, numbered, now) {
+            task.session = Some(session);
             task.totals.repeated += 1;
             names::EVENTS_REPEATED.add(self.log.counters(), 0, 1);
             return;
         }
-        self.place(task, event, body, origin, now);
+        self.place(task, event, session, body, now);
         let is_urgent = event.entry.priority == PRIORITY_HIGH
             || matches!(event_type, TYPE_DECISION_REQUEST | TYPE_ERROR);
         let sequence = self.log.append(event.element_len, event.event_offset, &event.entry);
@@ -314,17 +318,16 @@ impl<L: EventLog> Intake<L> {
         self.count(task.transport, event.entry.flags);
     }
 
-    /// Finds the event's session and game, and writes them into it.
+    /// Finds the event's game, and whether it begins another session than its sender's; writes both into it.
     fn place(
         &mut self,
         task: &mut Task,
         event: &mut Converted,
+        mut session: SessionRef,
         body: &[u8],
-        origin: Origin<'_>,
         now: Now,
     ) {
         let clock = rebuild::clock(u64::from(event.producer_clock), event.entry.producer_time);
-        let mut session = self.session_of(task, event, origin, now);
         if event.is_connection_test {
             let (next, cause) =
                 self.sessions.connection_test(session, event.entry.producer_time, now);
