@@ -67,8 +67,14 @@ pub(crate) fn wake_all(word: &AtomicU32) {
 }
 
 /// When the writer may wake again.
+///
+/// What a wake costs is the middle one of the last three that were timed. The clock also counts what stops the thread in
+/// the middle of one, an interrupt or another process, and one such wake would put off the next for milliseconds.
 #[derive(Debug, Default)]
 pub(crate) struct WakeBudget {
+    /// What the last wakes took, nanoseconds.
+    took_ns: [u64; 3],
+
     /// Monotonic time before which nobody is woken.
     not_before_ns: u64,
     /// A wake was put off until then.
@@ -105,10 +111,18 @@ impl WakeBudget {
         let begin = Instant::now();
         protocol::ring(control, head);
         wake_all(&control.wake.0);
-        let cost = begin.elapsed().as_nanos() as u64;
+        self.rang(begin.elapsed().as_nanos() as u64, now);
+    }
+
+    /// A wake took so long: none follows before the time of which it is the share.
+    fn rang(&mut self, took_ns: u64, now: Now) {
         self.due = false;
+        self.took_ns[(self.woken % 3) as usize] = took_ns;
         self.woken += 1;
-        self.not_before_ns = now.mono_ns + cost + SHARE * cost;
+        let mut costs = self.took_ns;
+        costs.sort_unstable();
+        let [_, cost, _] = costs;
+        self.not_before_ns = now.mono_ns + took_ns + SHARE * cost;
     }
 
     /// Monotonic time at which a wake that was put off is due.
@@ -121,4 +135,31 @@ impl WakeBudget {
 pub(crate) fn wake_always(control: &Control, head: &TableHead) {
     protocol::ring(control, head);
     wake_all(&control.wake.0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const US: u64 = 1_000;
+
+    fn after(took_us: &[u64]) -> u64 {
+        let mut budget = WakeBudget::default();
+        for took in took_us {
+            budget.rang(took * US, Now::default());
+        }
+        budget.not_before_ns / US
+    }
+
+    #[test]
+    fn a_wake_that_was_interrupted_does_not_put_off_the_next_for_milliseconds() {
+        assert_eq!(after(&[7, 7, 7, 500]), 500 + 70);
+        assert_eq!(after(&[7, 500, 7]), 7 + 70);
+    }
+
+    #[test]
+    fn waking_that_has_become_dear_is_put_off_from_the_second_time_on() {
+        assert_eq!(after(&[7, 7, 500, 500]), 500 + 5_000);
+        assert_eq!(after(&[500, 500, 500]), 500 + 5_000);
+    }
 }
