@@ -5,6 +5,7 @@
 //! | `shm_log` | the shared-memory log behind the core's interface |
 //! | `settings` | the configuration in the core's terms |
 //! | `cpus` | the hot thread's CPU, which the other threads keep off |
+//! | `memory` | huge pages for the core's largest table |
 //! | `beyond` | the Event Bus and the forwarder, where the configuration asks for them |
 //! | `endpoints` | `endpoints.json`, for programs that look the service up |
 //! | `hints` | what people are told when no game comes |
