@@ -132,7 +132,7 @@ fn a_dead_reader_that_holds_the_log_shows_in_the_lag() {
         let metrics = harness.get("/metrics").body;
         for line in [
             format!("jimbot_mcp_reader_lag_events_max {lag}"),
-            format!("jimbot_mcp_readers{{guarantee=\"reliable\"}} 0"),
+            "jimbot_mcp_readers{guarantee=\"reliable\"} 0".to_owned(),
         ] {
             assert!(metrics.lines().any(|told| told == line), "{line} of {reader:?}");
         }
