@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 use mio::event::Source;
 use mio::net::{TcpListener, UnixListener};
 use mio::{Interest, Registry, Token};
-use socket2::{Domain, Protocol, Socket, Type};
+use rustix::fs::Mode;
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use super::stream::Stream;
 use crate::config::ListenAddress;
@@ -54,8 +55,13 @@ impl Listener {
             }
             ListenAddress::Unix(path) => {
                 remove_abandoned(path)?;
-                let listener = UnixListener::bind(path)?;
-                std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+                let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+                socket.set_nonblocking(true)?;
+                // The file that `bind` makes has the socket's own mode: nobody else gets in, not for a moment.
+                rustix::fs::fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+                socket.bind(&SockAddr::unix(path)?)?;
+                socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+                let listener = UnixListener::from_std(socket.into());
                 let socket = Socketed::Unix { listener, path: path.clone() };
                 Ok(Self { socket, bound: address.clone() })
             }
