@@ -2,10 +2,12 @@
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
+use std::os::fd::AsFd;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
+use rustix::net::{RecvFlags, SendFlags};
 
 /// TCP or Unix, non-blocking.
 pub(super) enum Stream {
@@ -42,8 +44,8 @@ impl Stream {
 impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.read(buffer),
-            Self::Unix(stream) => stream.read(buffer),
+            Self::Tcp(stream) => stream.try_io(|| receive(&*stream, buffer)),
+            Self::Unix(stream) => stream.try_io(|| receive(&*stream, buffer)),
         }
     }
 }
@@ -51,12 +53,24 @@ impl Read for Stream {
 impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.write(bytes),
-            Self::Unix(stream) => stream.write(bytes),
+            Self::Tcp(stream) => stream.try_io(|| send(&*stream, bytes)),
+            Self::Unix(stream) => stream.try_io(|| send(&*stream, bytes)),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+// Straight to the kernel: in a process with several threads the C library's own calls are points at which a thread may
+// be cancelled, which takes two atomic changes of its state around each.
+
+fn receive(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    let (_, length) = rustix::net::recv(socket, buffer, RecvFlags::empty())?;
+    Ok(length)
+}
+
+fn send(socket: impl AsFd, bytes: &[u8]) -> io::Result<usize> {
+    Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?)
 }
