@@ -6,6 +6,7 @@ mod access;
 mod bus_commands;
 mod command_line;
 mod crash;
+mod floor;
 mod full_log;
 mod hostile;
 mod lifecycle;

@@ -2,6 +2,7 @@
 
 mod alarm;
 pub mod client;
+pub mod floor;
 pub mod payload;
 pub mod process;
 pub mod report;

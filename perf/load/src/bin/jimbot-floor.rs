@@ -1,7 +1,7 @@
 //! `jimbot-floor`: a bare epoll loop that does the least a server can do, to measure against.
 //!
-//! It reads what a client sends and writes the same answer for each read without looking at it:
-//! what is left of a service's cost beside it is the service's own work. With `--whole-requests` it
+//! It reads what a client sends and writes the same answer for each read without looking at it, the one
+//! that the service gives to one stored event: what is left of a service's cost beside it is the service's own work. With `--whole-requests` it
 //! answers when the body is there that the head announces, since a large one takes several reads. With
 //! `--discard` it only reads, as a WebSocket server does that answers nothing (but the upgrade, and a
 //! ping that is the last that came).
@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 
 use clap::Parser;
+use jimbot_perf::floor::ANSWER;
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
@@ -30,8 +31,6 @@ struct Arguments {
     discard: bool,
 }
 
-/// As long as the service's answer to one stored event.
-const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{\"accepted\": 1}";
 /// The accept key of RFC 6455 section 1.3, for the key of the load generator.
 const UPGRADE: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 const PONG: &[u8] = &[0x8A, 0];
