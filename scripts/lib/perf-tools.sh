@@ -55,6 +55,15 @@ build_perf_binaries() {
     export JIMBOT_PERF_BIN
 }
 
+# The load generator alone, which is built in seconds.
+build_load_generator() {
+    if [ -z "${JIMBOT_PERF_BIN:-}" ]; then
+        cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" --package jimbot-perf || return 1
+        JIMBOT_PERF_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/release"
+    fi
+    export JIMBOT_PERF_BIN
+}
+
 # redis-tools carries the server's binary without starting a service, as redis-server would.
 install_redis() { [ -x /usr/bin/redis-check-rdb ] || install_debian redis-tools; }
 

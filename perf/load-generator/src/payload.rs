@@ -2,8 +2,7 @@
 
 use std::ops::Range;
 
-use jimbot_traffic::Clock;
-use jimbot_traffic::workload::{Body, Stream, Workload};
+use jimbot_traffic::workload::Body;
 
 /// Significant digits of a time as games write it, with `%.14g`.
 const TIME_DIGITS: usize = 14;
@@ -92,21 +91,14 @@ pub struct Payload {
 }
 
 impl Payload {
-    /// `count` bodies of the workload, to be sent from about this time on.
-    pub fn new(workload: Workload, seed: u64, count: usize, mono_ns: u64) -> Self {
-        let mut stream = Stream::new(workload, seed, Clock::EXAMPLE);
+    /// These bodies, to be sent from about this time on.
+    ///
+    /// # Panics
+    /// When there are none.
+    pub fn new(bodies: &[Body], mono_ns: u64) -> Self {
+        assert!(!bodies.is_empty(), "a run needs something to send");
         let width = time_width(mono_ns);
-        let templates = (0..count).map(|_| Template::new(&stream.next_body(), width)).collect();
-        Self { templates, next: 0 }
-    }
-
-    /// Bodies of one event each, of about so many bytes (at least 116): a state whose deck has as many cards as fit.
-    pub fn of_size(bytes: usize, mono_ns: u64) -> Self {
-        let width = time_width(mono_ns);
-        let count = (BYTES_OF_ALL_BODIES / bytes.max(1)).clamp(2, 64);
-        let templates =
-            (0..count).map(|number| Template::new(&sized(bytes, number), width)).collect();
-        Self { templates, next: 0 }
+        Self { templates: bodies.iter().map(|body| Template::new(body, width)).collect(), next: 0 }
     }
 
     /// Events in a body, on average.
@@ -120,45 +112,6 @@ impl Payload {
         self.next = (self.next + 1) % self.templates.len();
         &mut self.templates[self.next]
     }
-}
-
-/// Of what `of_size` makes, so that large bodies do not fill the memory.
-const BYTES_OF_ALL_BODIES: usize = 8 << 20;
-
-fn sized(bytes: usize, number: usize) -> Body {
-    const RANKS: [&str; 13] =
-        ["2", "3", "4", "5", "6", "7", "8", "9", "10", "Jack", "Queen", "King", "Ace"];
-    const SUITS: [&str; 4] = ["Hearts", "Diamonds", "Clubs", "Spades"];
-    let tail = r#","timestamp":1000.500000000000,"event_id":"00000000-0000-4000-8000-000000000000","type":"GAME_STATE"}"#;
-    let (open, close) = (r#"{"payload":{"deck":{"full_deck":["#, "]}}");
-    let mut text = String::from(open);
-    let mut position = 0;
-    loop {
-        // Bodies differ, as decks do.
-        let card = position + 7 * number;
-        let card = format!(
-            r#"{{"id":"card_{card}","rank":"{}","position":{position},"seal":"none","enhancement":"none","edition":"none","suit":"{}"}}"#,
-            RANKS[card % 13],
-            SUITS[card / 13 % 4],
-        );
-        if text.len() + 1 + card.len() + close.len() + tail.len() > bytes {
-            break;
-        }
-        if position > 0 {
-            text.push(',');
-        }
-        text.push_str(&card);
-        position += 1;
-    }
-    match position {
-        0 => text = r#"{"payload":{}"#.to_owned(),
-        _ => text.push_str(close),
-    }
-    text.push_str(tail);
-    let mark = r#""event_id":""#;
-    let id = text.rfind(mark).expect("the tail has an id") + mark.len();
-    let ids = std::iter::once(id..id + 36).collect();
-    Body { bytes: text.into_bytes(), ids, batch: false }
 }
 
 /// Ids that look like UUIDs and never recur within or between runs.
@@ -218,12 +171,13 @@ fn write_ms(place: &mut [u8], mono_ns: u64) {
 #[cfg(test)]
 mod tests {
     use super::{Ids, Payload, time_width, write_ms};
+    use crate::bodies;
     use jimbot_traffic::workload::Workload;
 
     #[test]
     fn every_send_has_ids_and_a_time_of_its_own() {
         for (name, workload) in Workload::ALL {
-            let mut payload = Payload::new(workload, 1, 4, 1_000_000_000);
+            let mut payload = Payload::new(&bodies::of(workload, 1, 4), 1_000_000_000);
             let mut ids = Ids::new(0xfeed_0000);
             let mut seen = std::collections::HashSet::new();
             for round in 0..8 {
@@ -241,19 +195,6 @@ mod tests {
                     "{name}: {text}"
                 );
             }
-        }
-    }
-
-    #[test]
-    fn events_of_a_size_have_it_and_are_json() {
-        let mut ids = Ids::new(1);
-        for (wanted, least) in [(100, 110), (1_000, 880), (100_000, 99_800)] {
-            let mut payload = Payload::of_size(wanted, 86_400_516_669_667);
-            let template = payload.next_template();
-            assert_eq!(template.events(), 1);
-            let text = template.fill(&mut ids, 86_400_516_669_667);
-            serde_json::from_slice::<serde_json::Value>(text).expect("JSON");
-            assert!((least..=wanted.max(120)).contains(&text.len()), "{wanted}: {}", text.len());
         }
     }
 

@@ -1,5 +1,5 @@
 //! `jimbot-load`: sends events to a running service, at a rate or flat out, and tells what the
-//! answers took and what the service paid.
+//! answers took and what the service paid. `perf/load` builds and runs it.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -8,31 +8,47 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use jimbot_perf::bodies;
 use jimbot_perf::client::Wire;
 use jimbot_perf::payload::{Ids, Payload};
 use jimbot_perf::process::Snapshot;
 use jimbot_perf::report::{Report, Setting};
 use jimbot_perf::run::{self, Moment, Plan};
-use jimbot_traffic::workload::Workload;
+use jimbot_traffic::workload::{Body, Workload};
 
 /// Measures a running service from outside.
 ///
 /// Latency counts from the moment at which an event was meant to be sent, so a service that
 /// stalls shows in the percentiles (no coordinated omission). Every event has an id of its own.
+///
+/// What was due and has no answer when the time is up is waited for, and counts with the time that it took, or with that
+/// after which it was given up.
 #[derive(Parser)]
-#[command(after_help = "\
+#[command(
+    bin_name = "perf/load",
+    after_help = "\
 Examples:
-  jimbot-load --target 127.0.0.1:8080 --connections 64                  flat out, small events
-  jimbot-load --target 127.0.0.1:8080 --rate 20000 --workload batch     20,000 events/s in batches
-  jimbot-load --target 127.0.0.1:8080 --wire ws --depth 16              WebSocket, 16 frames a write
-  jimbot-load --target 127.0.0.1:8080 --rate 1000 --spin --pid 4711     with the CPU cost of a process")]
+  perf/load --target 127.0.0.1:8080 --connections 64                  flat out, small events
+  perf/load --target 127.0.0.1:8080 --rate 20000 --workload batch     20,000 events/s in batches
+  perf/load --target 127.0.0.1:8080 --wire ws --depth 16              WebSocket, 16 frames a write
+  perf/load --target 127.0.0.1:8080 --rate 1000 --spin --pid 4711     with the CPU cost of a process
+  perf/load --workload mixed --seed 7 --save mixed.jsonl              the bodies of a run, in a file
+  perf/load --target 127.0.0.1:8080 --bodies mixed.jsonl              sends what a file holds"
+)]
 struct Arguments {
     /// Address of the service
-    #[arg(long, required_unless_present = "print")]
+    #[arg(long, required_unless_present_any = ["print", "save"])]
     target: Option<SocketAddr>,
     /// Print so many bodies of the workload, one a line, and send none
     #[arg(long)]
     print: Option<usize>,
+    /// Write the bodies that a run would send to a file, one a line, and send none
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["target", "print"])]
+    save: Option<PathBuf>,
+    /// Send what a file holds, a body a line, instead of a workload. Ids, and times with a fraction, are replaced at
+    /// each sending
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["workload", "event_bytes", "seed", "save"])]
+    bodies: Option<PathBuf>,
     /// What each body holds
     #[arg(long, default_value = "small", value_parser = workload)]
     workload: (&'static str, Workload),
@@ -61,6 +77,9 @@ struct Arguments {
     /// Never sleep. A client that sleeps makes the service pay for waking it at each send
     #[arg(long)]
     spin: bool,
+    /// Seconds without any answer after which what is still unanswered at the end is given up
+    #[arg(long, default_value_t = 30.0)]
+    patience: f64,
     /// Process whose CPU time and memory to report
     #[arg(long)]
     pid: Option<u32>,
@@ -94,7 +113,7 @@ fn workload(name: &str) -> Result<(&'static str, Workload), String> {
 
 fn main() -> ExitCode {
     match measure(&Arguments::parse()) {
-        Ok(refused) => ExitCode::from(u8::from(refused > 0)),
+        Ok(failed) => ExitCode::from(u8::from(failed > 0)),
         Err(error) => {
             eprintln!("jimbot-load: {error}");
             ExitCode::FAILURE
@@ -102,14 +121,26 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(arguments: &Arguments) -> std::io::Result<u64> {
+/// What to send: its name, its seed if it has one, and the bodies.
+fn chosen(arguments: &Arguments) -> std::io::Result<(String, Option<u64>, Vec<Body>)> {
     let (name, workload) = arguments.workload;
-    let (name, mut payload) = match arguments.event_bytes {
-        Some(bytes) => {
-            (format!("events of {bytes} bytes"), Payload::of_size(bytes, run::mono_ns()))
+    Ok(match (&arguments.bodies, arguments.event_bytes) {
+        (Some(path), _) => (path.display().to_string(), None, bodies::read(path)?),
+        (None, Some(bytes)) => (format!("events of {bytes} bytes"), None, bodies::of_size(bytes)),
+        (None, None) => {
+            let made = bodies::of(workload, arguments.seed, bodies::COUNT);
+            (name.to_owned(), Some(arguments.seed), made)
         }
-        None => (name.to_owned(), Payload::new(workload, arguments.seed, 64, run::mono_ns())),
-    };
+    })
+}
+
+/// Does what the arguments say; gives how many bodies were refused or not answered.
+fn measure(arguments: &Arguments) -> std::io::Result<u64> {
+    let (name, seed, bodies) = chosen(arguments)?;
+    if let Some(path) = &arguments.save {
+        return bodies::save(path, &bodies).map(|()| 0);
+    }
+    let mut payload = Payload::new(&bodies, run::mono_ns());
     let Some(target) = arguments.target else {
         let mut ids = Ids::new(run::mono_ns());
         let mut out = std::io::stdout().lock();
@@ -133,6 +164,7 @@ fn measure(arguments: &Arguments) -> std::io::Result<u64> {
         warm_up: Duration::from_secs_f64(arguments.warm_up),
         depth: arguments.depth,
         spin: arguments.spin,
+        patience: Duration::from_secs_f64(arguments.patience),
         run: run::mono_ns(),
     };
     let (mut before, mut after) = (None, None);
@@ -146,6 +178,7 @@ fn measure(arguments: &Arguments) -> std::io::Result<u64> {
     let service = before.zip(after).map(|(before, after)| after.since(&before));
     let setting = Setting {
         workload: name,
+        seed,
         wire: arguments
             .wire
             .to_possible_value()
@@ -164,5 +197,5 @@ fn measure(arguments: &Arguments) -> std::io::Result<u64> {
     } else {
         print!("{}", report.text());
     }
-    Ok(outcome.refused)
+    Ok(outcome.refused + outcome.unanswered)
 }

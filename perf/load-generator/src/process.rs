@@ -81,6 +81,20 @@ impl Snapshot {
     pub fn cpu_ns(&self) -> u64 {
         self.threads.values().map(|thread| thread.cpu_ns).sum()
     }
+
+    /// The share of that which was spent in user mode, by ticks; unknown when none passed.
+    pub fn user_share(&self) -> Option<f64> {
+        let user: u64 = self.threads.values().map(|thread| thread.user_ns).sum();
+        let system: u64 = self.threads.values().map(|thread| thread.system_ns).sum();
+        (user + system > 0).then(|| user as f64 / (user + system) as f64)
+    }
+
+    /// Context switches of all threads: by waiting, and by losing the CPU.
+    pub fn switches(&self) -> (u64, u64) {
+        let voluntary = self.threads.values().map(|thread| thread.voluntary_switches).sum();
+        let involuntary = self.threads.values().map(|thread| thread.involuntary_switches).sum();
+        (voluntary, involuntary)
+    }
 }
 
 fn thread(path: &std::path::Path) -> io::Result<Thread> {
@@ -130,5 +144,33 @@ impl Machine {
                 .to_owned(),
             hypervisor: field("flags").split(' ').any(|flag| flag == "hypervisor"),
         }
+    }
+
+    /// In a line.
+    pub fn text(&self) -> String {
+        let kind = if self.hypervisor { "virtual machine" } else { "machine" };
+        format!("{}, {} CPUs ({kind}), Linux {}", self.cpu, self.cpus, self.kernel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Snapshot;
+
+    #[test]
+    fn time_in_user_mode_and_in_the_kernel_is_not_told_apart() {
+        let before = Snapshot::of(std::process::id()).unwrap();
+        let mut sum = 0u64;
+        // Until the kernel has counted a tick, however long that takes here.
+        let spent = loop {
+            sum = (0..100_000u64).fold(sum, |sum, each| std::hint::black_box(sum ^ each));
+            let spent = Snapshot::of(std::process::id()).unwrap().since(&before);
+            if let Some(share) = spent.user_share() {
+                assert!((0.0..=1.0).contains(&share));
+                break spent;
+            }
+        };
+        assert!(spent.cpu_ns() > 0);
+        assert!(spent.resident_bytes > 0);
     }
 }

@@ -102,6 +102,11 @@ impl Client {
         self.in_flight.len()
     }
 
+    /// When those were meant to be sent.
+    pub fn intended_in_flight(&self) -> impl Iterator<Item = u64> {
+        self.in_flight.iter().map(|&(intended, _)| intended)
+    }
+
     /// Whether all that was queued has gone to the kernel.
     pub fn flushed(&self) -> bool {
         self.out_sent == self.out.len()
