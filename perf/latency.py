@@ -1,13 +1,16 @@
 """How long until a sleeping Python process sees an event, beside the floor under that.
 
     perf/latency                    one event at a time, and at 1,000, 20,000 and 100,000 events/s
+    perf/latency --workload state   whole states instead of small events
+    perf/latency --spin             from a client that never sleeps
     perf/latency --quick            shows that it runs, measures nothing
     perf/latency --out DIRECTORY    default perf/out
 
 One at a time: send an event, wait for its answer, pause, and so on; the time of sending stands in the event. The floor
 is half a round trip to a server that does nothing (`jimbot-floor`) plus a bare futex wake of a sleeping Python process
 (`wake_floor`), each measured in turn with the service, from the same process on the same CPUs. Ratios are taken turn by
-turn. At a rate the times count from when each event was meant to be sent.
+turn. At a rate, over WebSocket, the times count from when each event was meant to be sent; modes and rates run in turns.
+What needs more CPUs than there are says so and is not run.
 """
 
 from __future__ import annotations
@@ -19,22 +22,36 @@ import signal
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from measure import machine, stats
+from measure import machine, stats, turns
 from measure.consumer import Consumer
-from measure.process import CLIENT_CPU, CONSUMER_CPU, SERVER_CPU, Running, binary, cost, first_line, load, start_service
+from measure.judge import Shared, judge, probe, starved
+from measure.process import CLIENT_CPU, CONSUMER_CPU, CPUS, SERVER_CPU, Running, binary, cost, first_line, load, start_service
 from sender import PAUSE_SECONDS, Sender, on_client_cpu
 
 HERE = Path(__file__).resolve().parent
 RATES = (1_000, 20_000, 100_000)
+PROBE_SECONDS = 0.1
 MODES: dict[str, tuple[str, ...]] = {
     "adaptive": ("--mode", "adaptive"),
     "busy poll": ("--mode", "adaptive", "--busy-poll"),
     "busy poll, reader spins": ("--mode", "adaptive", "--busy-poll"),
     "window": ("--mode", "window"),
 }
+LONE_MODES = ("adaptive", "busy poll", "busy poll, reader spins")
+
+
+def reader_spins(mode: str) -> bool:
+    return mode.endswith("reader spins")
+
+
+def too_few_cpus(mode: str, spin: bool) -> str | None:
+    """Says so where one that never sleeps, the service, its reader or its client, would share a CPU with another."""
+    needs = 3 if spin or reader_spins(mode) else 2
+    return f"n/a (needs {needs})" if needs > len(CPUS) else None
 
 
 def python(running: Running, script: str, *arguments: object) -> Consumer:
@@ -47,11 +64,11 @@ def python(running: Running, script: str, *arguments: object) -> Consumer:
 class Lone:
     """The service in one mode, with its reader and its sender; stopped whenever it is not its turn."""
 
-    def __init__(self, running: Running, work: Path, mode: str) -> None:
+    def __init__(self, running: Running, work: Path, mode: str, options: argparse.Namespace) -> None:
         self.mode = mode
         self.service = start_service(running, work / mode.replace(" ", "-"), *MODES[mode])
-        self.reader = python(running, "reader.py", self.service.shm_dir, *([0.25] if mode.endswith("reader spins") else []))
-        self.sender = Sender(self.service.address)
+        self.reader = python(running, "reader.py", self.service.shm_dir, *([0.25] if reader_spins(mode) else []))
+        self.sender = Sender(self.service.address, options.workload, options.spin)
         running.callback(self.signal, signal.SIGCONT)
 
     def signal(self, number: signal.Signals) -> None:
@@ -65,28 +82,38 @@ class Lone:
         self.sender.series(10)
         self.reader.ask("begin")
         trips = self.sender.series(count)
-        seen = self.reader.ask(f"report {count} 5")
+        wanted = count * self.sender.events
+        seen = self.reader.ask(f"report {wanted} 5")
         self.signal(signal.SIGSTOP)
-        if seen["count"] != count:
-            sys.exit(f"error: {count} events were sent and {seen['count']} became visible")
+        if seen["count"] != wanted:
+            sys.exit(f"error: {wanted} events were sent and {seen['count']} became visible")
         return stats.latency(trips), seen
 
 
-def one_at_a_time(work: Path, rounds: int, count: int) -> dict[str, Any]:
+def one_at_a_time(work: Path, options: argparse.Namespace) -> dict[str, Any]:
     """Floors and modes in turns."""
+    count = options.events
+    reasons = {mode: reason for mode in LONE_MODES if (reason := too_few_cpus(mode, options.spin))}
+    found: dict[str, Any] = {"rounds": options.rounds, "events_a_round": count, "reasons": reasons}
+    modes = [mode for mode in LONE_MODES if mode not in reasons]
+    if not modes:
+        return found | {"rows": {}, "ratios": {}, "ratio_of_all_turns": {}}
     with Running() as running:
-        floor = running.start([binary("jimbot-floor"), "--cpu", str(SERVER_CPU)], None, stdout=subprocess.PIPE, text=True)
-        bare = Sender(first_line(floor))
+        # What answers each read can't be sent what takes several.
+        flags = [] if options.workload == "small" else ["--whole-requests"]
+        command = [binary("jimbot-floor"), "--cpu", str(SERVER_CPU), *flags]
+        floor = running.start(command, None, stdout=subprocess.PIPE, text=True)
+        bare = Sender(first_line(floor), options.workload, options.spin)
         futex = work / "futex"
         futex.write_bytes(bytes(4096))
         sleeper = python(running, "wake_sleeper.py", futex)
         lone = []
-        for mode in ("adaptive", "busy poll", "busy poll, reader spins"):
-            lone.append(Lone(running, work, mode))
+        for mode in modes:
+            lone.append(Lone(running, work, mode, options))
             lone[-1].signal(signal.SIGSTOP)
         rows: dict[str, list[dict[str, Any]]] = {}
         with on_client_cpu():
-            for _ in range(rounds):
+            for _ in range(options.rounds):
                 bare.series(10)
                 rows.setdefault("floor: round trip", []).append(stats.latency(bare.series(count)))
                 sleeper.ask("begin")
@@ -97,37 +124,38 @@ def one_at_a_time(work: Path, rounds: int, count: int) -> dict[str, Any]:
                     trips, seen = each.series(count)
                     rows.setdefault(f"{each.mode}: answered", []).append(trips)
                     rows.setdefault(f"{each.mode}: visible in Python", []).append(seen)
-    return {
-        "rows": {
-            name: {"histogram_ns": stats.merged(each["histogram_ns"] for each in turns)}
-            | {key: stats.interval([each[key] for each in turns]) for key in stats.QUANTILES}
-            for name, turns in rows.items()
-        },
+    return found | {
+        "rows": {name: summed(each) for name, each in rows.items()},
         "ratios": {
-            each.mode: {
-                key: stats.interval([
+            mode: {
+                key: turns.interval([
                     seen[key] / (trip[key] / 2 + wake[key])
                     for seen, trip, wake in zip(
-                        rows[f"{each.mode}: visible in Python"], rows["floor: round trip"], rows["floor: futex wake"]
+                        rows[f"{mode}: visible in Python"], rows["floor: round trip"], rows["floor: futex wake"]
                     )
                 ])
                 for key in ("p50_us", "p99_us")
             }
-            for each in lone
+            for mode in modes
         },
         "ratio_of_all_turns": {
-            each.mode: {
-                f"p{percent}": stats.quantile_of(whole(rows, f"{each.mode}: visible in Python"), percent / 100)
+            mode: {
+                f"p{percent}": stats.quantile_of(whole(rows, f"{mode}: visible in Python"), percent / 100)
                 / (
                     stats.quantile_of(whole(rows, "floor: round trip"), percent / 100) / 2
                     + stats.quantile_of(whole(rows, "floor: futex wake"), percent / 100)
                 )
                 for percent in (50, 99)
             }
-            for each in lone
+            for mode in modes
         },
-        "rounds": rounds,
-        "events_a_round": count,
+    }
+
+
+def summed(latencies: list[dict[str, Any]]) -> dict[str, Any]:
+    """Latencies of several turns: percentiles as medians with their interval, and one histogram."""
+    return {"histogram_ns": stats.merged(each["histogram_ns"] for each in latencies)} | {
+        key: turns.interval([each[key] for each in latencies]) for key in stats.QUANTILES
     }
 
 
@@ -135,29 +163,78 @@ def whole(rows: dict[str, list[dict[str, Any]]], name: str) -> list[tuple[int, i
     return stats.merged(each["histogram_ns"] for each in rows[name])
 
 
-def at_rates(work: Path, seconds: float) -> list[dict[str, Any]]:
-    """Open loop over WebSocket, from a client that sleeps between sends."""
-    rows = []
-    for mode in ("adaptive", "window"):
-        with Running() as running:
-            service = start_service(running, work / f"rates-{mode}", *MODES[mode])
-            reader = python(running, "reader.py", service.shm_dir)
-            load(service.address, wire="ws", connections=8, rate=1000, seconds=0.2)
+class Paced:
+    """The service in one mode with its reader, for events at a rate over WebSocket."""
+
+    def __init__(self, running: Running, work: Path, mode: str, options: argparse.Namespace) -> None:
+        self.mode, self.options = mode, options
+        self.service = start_service(running, work / f"rates-{mode}", *MODES[mode])
+        self.reader = python(running, "reader.py", self.service.shm_dir)
+
+    def run(self, rate: int, seconds: float) -> dict[str, Any]:
+        self.reader.ask("begin")
+        service, reader = cost(self.service.pid), cost(self.reader.process.pid)
+        told = load(
+            self.service.address, wire="ws", connections=8, rate=rate, seconds=seconds,
+            workload=self.options.workload, spin=self.options.spin,
+        )
+        sent = told["events_sent"]
+        seen = self.reader.ask(f"report {sent} 10")
+        reading = cost(self.reader.process.pid).since(reader).cpu_ns / 1e9
+        busy = Shared(told["client_cpu_seconds"] + reading, cpus=1, needs=3)
+        places = [busy] if CLIENT_CPU == CONSUMER_CPU else []
+        return {
+            "sent": sent,
+            "seen": seen["count"],
+            "unsent": told["unsent"],
+            "hot_us_per_event": cost(self.service.pid).since(service).hottest_ns / 1e3 / sent,
+            "latency": seen,
+            "reason": starved(told["seconds"], *places) or judge(rate, told["events_per_second"], sent, seen["count"]),
+        }
+
+    def reason(self, rate: int, seconds: float) -> str | None:
+        """Why a run says nothing, if so."""
+        told: str | None = self.run(rate, seconds)["reason"]
+        return told
+
+
+def at_rates(work: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Open loop over WebSocket, modes and rates in turns."""
+    with Running() as running:
+        paced = [Paced(running, work, mode, options) for mode in ("adaptive", "window")]
+        rows: list[dict[str, Any]] = [{"mode": each.mode, "rate": rate} for rate in RATES for each in paced]
+        reasons: dict[tuple[str, int], str] = {}
+        found: dict[tuple[str, int], list[dict[str, Any]]] = {}
+        for each in paced:
             for rate in RATES:
-                reader.ask("begin")
-                before = cost(service.pid)
-                sent = load(service.address, wire="ws", connections=8, rate=rate, seconds=seconds)
-                seen = reader.ask(f"report {sent['events_sent']} 10")
-                spent = cost(service.pid).since(before)
-                rows.append({
-                    "mode": mode,
-                    "rate": rate,
-                    "sent": sent["events_sent"],
-                    "seen": seen["count"],
-                    "kept": sent["backlog_max"] <= 8 * max(1, rate // 1000),
-                    "hot_us_per_event": spent.hottest_ns / 1e3 / sent["events_sent"],
-                    "latency": seen,
-                })
+                reason = too_few_cpus(each.mode, options.spin) or probe(
+                    partial(each.reason, rate, min(PROBE_SECONDS, options.seconds))
+                )
+                if reason is not None:
+                    # What is too much is so at every higher rate.
+                    reasons |= {(each.mode, higher): reason for higher in RATES if higher >= rate}
+                    break
+        for _ in range(options.rate_rounds):
+            for rate in RATES:
+                for each in paced:
+                    if (each.mode, rate) not in reasons:
+                        found.setdefault((each.mode, rate), []).append(each.run(rate, options.seconds))
+    for row in rows:
+        key = (row["mode"], row["rate"])
+        if key in reasons:
+            row["reason"] = reasons[key]
+            continue
+        runs = found[key]
+        row |= {
+            "sent": sum(run["sent"] for run in runs),
+            "seen": sum(run["seen"] for run in runs),
+            "unsent": sum(run["unsent"] for run in runs),
+            # Rounds in which the machine had other work.
+            "not_kept": sum(run["reason"] is not None for run in runs),
+            "rounds": len(runs),
+            "hot_us_per_event": turns.interval([run["hot_us_per_event"] for run in runs]),
+            "latency": summed([run["latency"] for run in runs]),
+        }
     return rows
 
 
@@ -165,51 +242,71 @@ def told(report: dict[str, Any]) -> list[str]:
     lone = report["one_at_a_time"]
     lines = [
         *machine.lines(report["machine"]),
-        f"server on CPU {SERVER_CPU}, client on {CLIENT_CPU}, reader on {CONSUMER_CPU}; the client sleeps between sends",
+        f"workload {report['workload']}; server on CPU {SERVER_CPU}, client on {CLIENT_CPU}, reader on {CONSUMER_CPU}; "
+        f"the client {'never sleeps' if report['client'] == 'spinning' else 'sleeps between sends'}",
         "",
-        f"One event at a time over HTTP, µs: median of {lone['rounds']} turns of {lone['events_a_round']} events (95 % interval)",
+        f"One body at a time over HTTP, µs: median of {lone['rounds']} turns of {lone['events_a_round']} (95 % interval)",
         f"  {'':32} {'p50':>26} {'p99':>26} {'worst of all':>14}",
     ]
     for name, row in lone["rows"].items():
         worst = row["histogram_ns"][-1][0] / 1e3
         lines.append(f"  {name:32} {stats.text(row['p50_us'], 1):>26} {stats.text(row['p99_us'], 1):>26} {worst:14.1f}")
+    lines += [f"  {mode:32} {reason:>26}" for mode, reason in lone["reasons"].items()]
     lines += ["", "Visible in Python, as a ratio to the floor (half a round trip + a futex wake), turn by turn (all turns as one)"]
     for mode, row in lone["ratios"].items():
         both = lone["ratio_of_all_turns"][mode]
         lines.append(
             f"  {mode:32} {stats.text(row['p50_us']):>26} {stats.text(row['p99_us']):>26}   p50 {both['p50']:.2f}, p99 {both['p99']:.2f}"
         )
-    lines += ["", "At a rate over WebSocket, µs from the intended send time", f"  {'':10} {'events/s':>9} {'p50':>10} {'p99':>10} {'p99.9':>10} {'max':>10}   µs of CPU an event (hot thread)"]
+    lines += [f"  {mode:32} {reason:>26}" for mode, reason in lone["reasons"].items()]
+    lines += [
+        "",
+        f"At a rate over WebSocket, µs from the intended send time: median of {report['rate_rounds']} turns of {report['seconds']} s (95 % interval)",
+        f"  {'':10} {'events/s':>9} {'p50':>26} {'p99':>28} {'p99.9':>28} {'worst':>10}   µs of CPU an event (hot thread)",
+    ]
     for row in report["at_rates"]:
+        start = f"  {row['mode']:10} {row['rate']:9,d}"
+        if "reason" in row:
+            lines.append(f"{start} {row['reason']:>26}")
+            continue
         seen = row["latency"]
-        note = "" if row["seen"] == row["sent"] else f"   {row['sent'] - row['seen']} of {row['sent']} not seen"
-        note += "" if row["kept"] else "   the client did not keep the rate"
+        missing = row["sent"] - row["seen"]
+        note = f"   {missing} of {row['sent']} not seen" if missing else ""
+        note += f"   {row['not_kept']} of {row['rounds']} turns did not keep the rate" if row["not_kept"] else ""
         lines.append(
-            f"  {row['mode']:10} {row['rate']:9d} {seen['p50_us']:10.1f} {seen['p99_us']:10.1f} {seen['p999_us']:10.1f} {seen['max_us']:10.1f}"
-            f"   {row['hot_us_per_event']:.2f}{note}"
+            f"{start} {stats.text(seen['p50_us'], 1):>26} {stats.text(seen['p99_us'], 1):>28} {stats.text(seen['p999_us'], 1):>28}"
+            f" {seen['histogram_ns'][-1][0] / 1e3:10.1f}   {stats.text(row['hot_us_per_event'])}{note}"
         )
-    lines += ["", "Adaptive, one at a time, visible in Python:"]
-    lines += stats.log_lines(lone["rows"]["adaptive: visible in Python"]["histogram_ns"])
+    for name, row in lone["rows"].items():
+        if name == "adaptive: visible in Python":
+            lines += ["", "Adaptive, one at a time, visible in Python:", *stats.log_lines(row["histogram_ns"])]
     return lines
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=21, help="turns of each row (21)")
-    parser.add_argument("--events", type=int, default=300, help="events a turn (300)")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of a run at a rate (2)")
+    parser = argparse.ArgumentParser(prog="perf/latency", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--workload", default="small", help="small, state, batch, cascade or mixed (small)")
+    parser.add_argument("--rounds", type=int, default=21, help="turns of each row, one at a time (21)")
+    parser.add_argument("--events", type=int, default=300, help="bodies a turn (300)")
+    parser.add_argument("--rate-rounds", type=int, default=15, help="turns of each row at a rate (15)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of a turn at a rate (0.25)")
+    parser.add_argument("--spin", action="store_true", help="a client that never sleeps; the service then pays for no wake-up of it")
     parser.add_argument("--quick", action="store_true", help="tiny: shows that it runs")
     parser.add_argument("--out", type=Path, default=HERE / "out")
     options = parser.parse_args()
     if options.quick:
-        options.rounds, options.events, options.seconds = 2, 20, 0.1
+        options.rounds, options.events, options.rate_rounds, options.seconds = 2, 20, 2, 0.1
     described = machine.describe()
     work = Path(tempfile.mkdtemp(prefix="jimbot-latency-", dir="/dev/shm"))
     try:
         report = {
             "machine": described,
-            "one_at_a_time": one_at_a_time(work, options.rounds, options.events),
-            "at_rates": at_rates(work, options.seconds),
+            "workload": options.workload,
+            "client": "spinning" if options.spin else "sleeping",
+            "rate_rounds": options.rate_rounds,
+            "seconds": options.seconds,
+            "one_at_a_time": one_at_a_time(work, options),
+            "at_rates": at_rates(work, options),
         }
     finally:
         shutil.rmtree(work)
@@ -218,7 +315,7 @@ def main() -> None:
     (options.out / "latency.json").write_text(json.dumps(report, indent=1) + "\n")
     (options.out / "latency.txt").write_text(text + "\n")
     print(text)
-    unseen = [row for row in report["at_rates"] if row["seen"] != row["sent"]]
+    unseen = [row for row in report["at_rates"] if row.get("seen") != row.get("sent")]
     sys.exit(1 if unseen else 0)
 
 

@@ -1,4 +1,5 @@
-"""Games that are connected and quiet: each has sent one whole state over its WebSocket, and answers pings from then on."""
+"""Games that are connected and quiet: each has sent one whole state over its WebSocket, or nothing at all, and answers pings
+from then on."""
 
 from __future__ import annotations
 
@@ -23,9 +24,9 @@ def text_frame(body: bytes) -> bytes:
 
 
 class QuietGames:
-    """Connects `count` games, one after the other."""
+    """Connects `count` games, one after the other. Each sends the next of the bodies, if there are any."""
 
-    def __init__(self, address: str, count: int, bodies: Iterator[bytes]) -> None:
+    def __init__(self, address: str, count: int, bodies: Iterator[bytes] | None = None) -> None:
         host, _, port = address.rpartition(":")
         self.pings = 0
         self._selector = selectors.DefaultSelector()
@@ -41,7 +42,8 @@ class QuietGames:
                 answer += part
             if not answer.startswith(b"HTTP/1.1 101"):
                 raise ConnectionError(f"the service answered {answer!r}")
-            game.sendall(text_frame(next(bodies)))
+            if bodies is not None:
+                game.sendall(text_frame(next(bodies)))
             self.answer_pings(0)
 
     def answer_pings(self, seconds: float) -> None:

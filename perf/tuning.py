@@ -26,7 +26,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from measure import machine, stats
+from measure import machine, stats, turns
 from measure.consumer import Consumer
 from measure.process import CONSUMER_CPU, CPUS, SERVER_CPU, Running, cost, load, start_service
 from sender import Sender, on_client_cpu
@@ -312,17 +312,17 @@ def measured(name: str, work: Path, rounds: int, length: float) -> dict[str, Any
         return told | {"reason": "n/a (needs 2)"}
     try:
         with Running() as running:
-            turns = item(running, work, rounds, length)
+            found = item(running, work, rounds, length)
     except Unavailable as reason:
         return told | {"reason": str(reason)}
     return told | {
         "figures": {
             key: {
-                "usual": stats.interval([one[key] for one, _ in turns]),
-                "other": stats.interval([two[key] for _, two in turns]),
-                "ratio": stats.interval([two[key] / one[key] for one, two in turns if one[key]]),
+                "usual": turns.interval([one[key] for one, _ in found]),
+                "other": turns.interval([two[key] for _, two in found]),
+                "ratio": turns.interval([two[key] / one[key] for one, two in found if one[key]]),
             }
-            for key in turns[0][0]
+            for key in found[0][0]
         }
     }
 
@@ -343,7 +343,7 @@ def told(report: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="perf/tuning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=11, help="turns of each item (11)")
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each item (15)")
     parser.add_argument("--seconds", type=float, default=0.2, help="length of one run (0.2)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="only items with this in their name")
     parser.add_argument("--quick", action="store_true", help="tiny: shows that it runs")

@@ -182,10 +182,12 @@ def start_service(
 
 
 def load(target: str, cpu: int = CLIENT_CPU, **flags: Any) -> dict[str, Any]:
-    """A run of the load generator; its report."""
+    """A run of the load generator; its report. A flag that is `False` or `None` is left out."""
     command = ["taskset", "--cpu-list", str(cpu), binary("jimbot-load"), "--target", target, "--json"]
     for name, value in flags.items():
         flag = "--" + name.replace("_", "-")
+        if value is False or value is None:
+            continue
         command += [flag] if value is True else [flag, str(value)]
     before = os.times()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -197,6 +199,7 @@ def load(target: str, cpu: int = CLIENT_CPU, **flags: Any) -> dict[str, Any]:
     return report
 
 
-def small_body() -> bytes:
-    """A body of the workload `small`, as the load generator sends it."""
-    return subprocess.run([binary("jimbot-load"), "--print", "1"], capture_output=True, check=True).stdout.strip()
+def one_body(workload: str = "small") -> bytes:
+    """A body of the workload, as the load generator sends it."""
+    command = [binary("jimbot-load"), "--workload", workload, "--print", "1"]
+    return subprocess.run(command, capture_output=True, check=True).stdout.strip()

@@ -49,7 +49,7 @@ build_perf_binaries() {
             --package jimbot-mcp --package jimbot-perf --package jimbot-bus-load --package jimbot-peers \
             --package jimbot-bench-convert --package jimbot-logwriter || return 1
         cargo build --release --locked --quiet --manifest-path "$ROOT/Cargo.toml" \
-            --package jimbot-shm --example wake_floor || return 1
+            --package jimbot-shm --example wake_floor --example read_all || return 1
         JIMBOT_PERF_BIN="${CARGO_TARGET_DIR:-$ROOT/target}/release"
     fi
     export JIMBOT_PERF_BIN

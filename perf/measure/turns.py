@@ -1,0 +1,14 @@
+"""Medians with intervals that keep what they were taken of, so that a report can be looked at again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from . import stats
+
+
+def interval(values: Sequence[float]) -> dict[str, Any] | None:
+    """As `stats.interval`, with the value of each turn in the order in which they were measured."""
+    found = stats.interval(values)
+    return None if found is None else {**found, "turns": list(values)}
