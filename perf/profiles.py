@@ -5,9 +5,11 @@
     perf/syscalls       system calls, each with its count an event
     perf/allocations    allocations an event, and who makes them
 
-The binary is the release build with symbols. All write what they print to perf/out/ too, under the name of the wire:
+The binary is the release build with symbols. All write what they print to perf/out/ too, as text and as JSON, under the name
+of the wire:
     perf/flamegraph                                         single events over HTTP
     perf/flamegraph --wire ws --depth 16 --connections 8    over WebSocket
+    perf/flamegraph --bus                                   with the Event Bus: the forwarder has a graph then
 """
 
 from __future__ import annotations
@@ -77,7 +79,11 @@ def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def flamegraph(session: Session, out: Path) -> list[str]:
+# What a profile tells: lines for people, figures for programs.
+Told = tuple[list[str], dict[str, Any]]
+
+
+def flamegraph(session: Session, out: Path) -> Told:
     """Samples by the clock, since virtual machines seldom have a counter that could interrupt."""
     data, reader_data = out / "service.perf", out / "reader.perf"
     pids = {data: session.service.pid, reader_data: session.reader.process.pid}
@@ -99,41 +105,45 @@ def flamegraph(session: Session, out: Path) -> list[str]:
     told = session.under_load(record)
     # What one event cost while nothing was looking would be more than this says: sampling costs too.
     lines = [f"{told['events_per_second']:.0f} events/s while sampled"]
-    for file, names in ((data, threads_of(data)), (reader_data, [None])):
+    threads: dict[str, Any] = {}
+    for file, names in ((data, threads_of(data)), (reader_data, [""])):
         for name in names:
             which = ["--comm", name] if name else []
             stacks = run(["perf", "script", "--no-inline", "--input", str(file), *which]).stdout
             folded = run([str(TOOLS / "inferno/bin/inferno-collapse-perf")], input=stacks).stdout
             if not folded:
                 continue
-            title = {"jimbot-mcp": "reactor", None: "Python reader"}.get(name, name)
+            title = {"jimbot-mcp": "reactor"}.get(name, name) if name else "Python reader"
             slug = f"{session.options.wire}-{title.lower().replace(' ', '-')}"
             # Weighted by the time that each sample stands for, nanoseconds.
             samples = sum(int(line.rpartition(" ")[2]) for line in folded.splitlines())
             command = [str(TOOLS / "inferno/bin/inferno-flamegraph"), "--title", f"{title}: {described(session.options)}"]
             (out / f"flamegraph-{slug}.svg").write_text(run(command, input=folded).stdout)
-            lines += ["", f"{title}: {samples / 1e6:.0f} ms sampled on the CPU, {out / f'flamegraph-{slug}.svg'}", *hottest(folded, samples)]
+            top = hottest(folded, samples)
+            lines += ["", f"{title}: {samples / 1e6:.0f} ms sampled on the CPU, {out / f'flamegraph-{slug}.svg'}"]
+            lines += [f"  {percent:5.1f} %  {name[:110]}" for name, percent in top.items()]
+            threads[title] = {"sampled_ms": samples / 1e6, "svg": f"flamegraph-{slug}.svg", "own_percent": top}
         file.unlink()
-    return lines
+    return lines, {"events_per_second": told["events_per_second"], "threads": threads}
 
 
-def threads_of(data: Path) -> list[str | None]:
+def threads_of(data: Path) -> list[str]:
     stacks = run(["perf", "script", "--input", str(data), "--fields", "comm"]).stdout
     return sorted({line.strip() for line in stacks.splitlines() if line.strip()})
 
 
-def hottest(folded: str, samples: int) -> list[str]:
-    """The frames in which the time itself was spent."""
+def hottest(folded: str, samples: int) -> dict[str, float]:
+    """The frames in which the time itself was spent, in percent."""
     own: dict[str, int] = {}
     for line in folded.splitlines():
         stack, _, count = line.rpartition(" ")
         leaf = stack.rpartition(";")[2]
         own[leaf] = own.get(leaf, 0) + int(count)
     top = sorted(own.items(), key=lambda item: -item[1])[:20]
-    return [f"  {100 * count / samples:5.1f} %  {name[:110]}" for name, count in top]
+    return {name: 100 * count / samples for name, count in top}
 
 
-def stat(session: Session, out: Path) -> list[str]:
+def stat(session: Session, out: Path) -> Told:
     found: dict[str, str] = {}
 
     def count(seconds: float) -> None:
@@ -153,6 +163,7 @@ def stat(session: Session, out: Path) -> list[str]:
     events = told["events_per_second"] * session.options.seconds
     lines = [f"{told['events_per_second']:.0f} events/s; counts of all the service's threads"]
     absent = []
+    counts: dict[str, Any] = {}
     for name in SOFTWARE + HARDWARE:
         try:
             value = float(found.get(name, ""))
@@ -160,15 +171,17 @@ def stat(session: Session, out: Path) -> list[str]:
             absent.append(name)
             continue
         if name == "task-clock":
+            counts[name] = {"ms": value, "us_per_event": value * 1e3 / events}
             lines.append(f"  {name:20} {value:14.1f} ms   {value * 1e3 / events:10.3f} µs an event")
         else:
+            counts[name] = {"count": value, "per_event": value / events}
             lines.append(f"  {name:20} {value:14.0f}      {value / events:10.4f} an event")
     if absent:
         lines.append(f"This machine has no {', '.join(absent)}: its hypervisor shows no hardware counters to guests, or perf may not read them.")
-    return lines
+    return lines, {"events_per_second": told["events_per_second"], "counters": counts, "absent": absent}
 
 
-def syscalls(session: Session, out: Path) -> list[str]:
+def syscalls(session: Session, out: Path) -> Told:
     table = out / "syscalls.strace"
 
     def trace(seconds: float) -> None:
@@ -202,7 +215,10 @@ def syscalls(session: Session, out: Path) -> list[str]:
         f"  {name:20} {count:10d} {count / max(reads, 1):14.3f} {100 * seconds / spent:22.1f} %"
         for name, count, seconds in sorted(rows, key=lambda row: -row[1])
     ]
-    return lines
+    calls = {
+        name: {"count": count, "for_each_read": count / max(reads, 1), "share_of_time": seconds / spent} for name, count, seconds in rows
+    }
+    return lines, {"events": events, "calls": calls}
 
 
 def counted(session: Session) -> int:
@@ -211,10 +227,10 @@ def counted(session: Session) -> int:
     return int(told["count"])
 
 
-def allocations(options: argparse.Namespace, out: Path) -> list[str]:
+def allocations(options: argparse.Namespace, out: Path) -> Told:
     """Under heaptrack, twice: with little load and with much. The difference is what events cost."""
     work = Path(tempfile.mkdtemp(prefix="jimbot-heap-", dir="/dev/shm"))
-    lines, found = [], []
+    found = []
     try:
         for name, seconds in (("little", 0.2), ("much", 0.2 + options.seconds)):
             with Running() as running:
@@ -242,12 +258,14 @@ def allocations(options: argparse.Namespace, out: Path) -> list[str]:
     finally:
         shutil.rmtree(work)
     (few, few_calls), (many, many_calls) = found
-    lines += [
+    each = (many_calls - few_calls) / (many - few)
+    lines = [
         f"  {few} events: {few_calls} allocations",
         f"  {many} events: {many_calls} allocations",
-        f"  {(many_calls - few_calls) / (many - few):.4f} allocations an event; who makes them: {out / 'allocations-callers.txt'}",
+        f"  {each:.4f} allocations an event; who makes them: {out / 'allocations-callers.txt'}",
     ]
-    return lines
+    runs = [{"events": events, "allocations": calls} for events, calls in found]
+    return lines, {"runs": runs, "allocations_per_event": each}
 
 
 def text_of(path: Path) -> str | None:
@@ -275,18 +293,22 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=HERE / "out")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    head = [*machine.lines(machine.describe()), described(options)]
+    about = machine.describe()
+    head = [*machine.lines(about), described(options)]
     if options.profile == "allocations":
-        lines = allocations(options, options.out)
+        lines, figures = allocations(options, options.out)
     else:
         work = Path(tempfile.mkdtemp(prefix="jimbot-profile-", dir="/dev/shm"))
         try:
             with Running() as running:
-                lines = PROFILES[options.profile](Session(running, options, work), options.out)
+                lines, figures = PROFILES[options.profile](Session(running, options, work), options.out)
         finally:
             shutil.rmtree(work)
     text = "\n".join([*head, *lines])
-    (options.out / f"{options.profile}-{options.wire}.txt").write_text(text + "\n")
+    name = f"{options.profile}-{options.wire}"
+    report = {"machine": about, "setting": described(options), "bus": options.bus, "seconds": options.seconds} | figures
+    (options.out / f"{name}.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.out / f"{name}.txt").write_text(text + "\n")
     print(text)
 
 

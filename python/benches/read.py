@@ -1,11 +1,12 @@
 """What reading costs in Python, beside receiving the same events over ZeroMQ in the same run.
 
-    perf/read [--rounds N] [--json]
+    perf/read [--rounds N]
 
 Each round fills a log with full batches of small events and reads it: sums one index column, and touches every payload
 byte. Beside it, in turn, ZeroMQ's Python binding receives as many messages of the same bytes over ipc, looking at
-nothing. Prints the median over the rounds, in microseconds an event, with the middle half; their ratio is of pairs.
-perf/read runs it with a release build of the package; by itself this file takes the one that is installed.
+nothing. Told is the median over the rounds, in microseconds an event, with the interval that holds it with 95 %
+confidence; their ratio is of pairs. perf/read runs it with a release build of the package; by itself this file takes the
+one that is installed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,8 +24,10 @@ from pathlib import Path
 import numpy as np
 import zmq
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "python" / "tests"), str(ROOT / "perf")]
 from conftest import LogWriter, cargo_binary  # noqa: E402
+from measure import machine, stats, turns  # noqa: E402
 
 from jimbot.mcp import Reader  # noqa: E402
 
@@ -86,18 +88,14 @@ def receive_zmq(directory: Path, events: int, size: int) -> float:
     return seconds
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    low, median, high = statistics.quantiles(values, n=4)
-    return {"median": round(median, 4), "low": round(low, 4), "high": round(high, 4)}
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--json", action="store_true")
-    parser.add_argument("--tiny", action="store_true", help="a few events: shows that it runs, measures nothing")
+    parser = argparse.ArgumentParser(prog="perf/read", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=15, help="turns of each (15)")
+    parser.add_argument("--quick", action="store_true", help="tiny: shows that it runs")
+    parser.add_argument("--out", type=Path, default=ROOT / "perf" / "out")
     options = parser.parse_args()
-    batches, rounds = (2, 2) if options.tiny else (BATCHES, options.rounds)
+    described = machine.describe()
+    batches, rounds = (2, 2) if options.quick else (BATCHES, options.rounds)
     directory = Path(tempfile.mkdtemp(prefix="jimbot-bench-", dir="/dev/shm"))
     frame_bytes = 1 << 20
     built = Path(os.environ.get("JIMBOT_PERF_BIN", "")) / "jimbot-logwriter"
@@ -121,22 +119,25 @@ def main() -> None:
     finally:
         writer.stop()
         shutil.rmtree(directory)
-    told = {
+    report = {
+        "machine": described,
         "events": events,
         "rounds": rounds,
-        "reader_us_per_event": spread(ours),
-        "zmq_recv_us_per_event": spread(theirs),
-        "ratio": spread([own / other for own, other in zip(ours, theirs)]),
+        "reader_us_per_event": turns.interval(ours),
+        "zmq_recv_us_per_event": turns.interval(theirs),
+        "ratio": turns.interval([own / other for own, other in zip(ours, theirs)]),
         "result": results.pop(),
     }
-    if options.json:
-        print(json.dumps(told))
-        return
-    print(f"{told['events']} events, {rounds} rounds, µs an event: median (middle half)")
-    for name in ("reader_us_per_event", "zmq_recv_us_per_event", "ratio"):
-        row = told[name]
-        print(f"  {name:24} {row['median']:8.4f}   ({row['low']:.4f} to {row['high']:.4f})")
-    print(f"  result {told['result']:#x}")
+    lines = [
+        *machine.lines(described),
+        f"{events} events a round, µs an event: median of {rounds} rounds (95 % interval)",
+        *(f"  {name:24} {stats.text(report[name], 4):>28}" for name in ("reader_us_per_event", "zmq_recv_us_per_event", "ratio")),
+        f"  result {report['result']:#x}",
+    ]
+    options.out.mkdir(parents=True, exist_ok=True)
+    (options.out / "read.json").write_text(json.dumps(report, indent=1) + "\n")
+    (options.out / "read.txt").write_text("\n".join(lines) + "\n")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

@@ -7,9 +7,12 @@ import sys
 from conftest import REPOSITORY
 
 
-def test_the_read_benchmark_runs():
+def test_the_read_benchmark_runs(tmp_path):
     told = subprocess.run(
-        [sys.executable, REPOSITORY / "python/benches/read.py", "--tiny", "--json"], capture_output=True, text=True
+        [sys.executable, REPOSITORY / "python/benches/read.py", "--quick", "--out", tmp_path], capture_output=True, text=True
     )
     assert told.returncode == 0, told.stderr
-    assert json.loads(told.stdout)["events"] == 8192
+    report = json.loads((tmp_path / "read.json").read_text())
+    assert report["events"] == 8192
+    assert len(report["ratio"]["turns"]) == report["rounds"]
+    assert (tmp_path / "read.txt").read_text() == told.stdout
