@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import resource
 import shutil
 import subprocess
@@ -44,7 +45,7 @@ READER_RATE = 1_000
 READER_LOG_BYTES = 32 << 20
 # Beside the client where there are only two CPUs.
 READER_CPUS = CPUS[2:] or CPUS[-1:]
-PROBE_SECONDS = 0.1
+PROBE_SECONDS = 0.2
 QUIET_GAMES: tuple[int, ...] = (1_000, 10_000)
 # Longer than the 20 s of silence after which the service pings, so that each game is pinged once at least.
 QUIET_SECONDS = 25.0
@@ -57,7 +58,9 @@ WARM_UP_SECONDS = 0.1
 
 
 def hot_us(told: dict[str, Any]) -> float:
-    """CPU of the hot thread in microseconds an event."""
+    """CPU of the hot thread in microseconds an event; NaN, which is left out of medians, when none was answered in time."""
+    if not told["events"]:
+        return math.nan
     return float(max(told["service"]["threads_us_per_event"].values()))
 
 
@@ -265,6 +268,11 @@ def quiet(work: Path, seconds: float, counts: tuple[int, ...]) -> dict[str, Any]
     return found
 
 
+def by_byte(row: dict[str, Any]) -> str:
+    """Nanoseconds a byte."""
+    return f"{row['hot_us']['median'] * 1e3 / row['bytes_per_event']:10.2f}" if row["hot_us"] else f"{'-':>10}"
+
+
 def told(report: dict[str, Any]) -> list[str]:
     client = "never sleeps" if report["client"] == "spinning" else "sleeps when it has nothing to do"
     lines = [
@@ -284,14 +292,14 @@ def told(report: dict[str, Any]) -> list[str]:
     lines += ["", f"  {'bytes an event, HTTP':20} {'service':>27} {'bare epoll loop':>27} {'ratio':>20} {'events/s':>10} {'ns a byte':>10}"]
     lines += [
         f"  {row['bytes_per_event']:<20,} {stats.text(row['hot_us']):>27} {stats.text(row['floor_us']):>27} {stats.text(row['ratio']):>20}"
-        f" {row['events_per_second']['median']:10,.0f} {row['hot_us']['median'] * 1e3 / row['bytes_per_event']:10.2f}"
+        f" {row['events_per_second']['median']:10,.0f} {by_byte(row)}"
         for row in report["sizes"].values()
     ]
     lines += reader_lines(report)
     lines += ["", f"  {'workload, HTTP':20} {'service':>24} {'bytes an event':>16} {'ns a byte':>10} {'events/s':>32}"]
     for name, row in report["workloads"].items():
         lines.append(
-            f"  {name:20} {stats.text(row['hot_us']):>24} {row['bytes_per_event']:16,.0f} {row['hot_us']['median'] * 1e3 / row['bytes_per_event']:10.2f}"
+            f"  {name:20} {stats.text(row['hot_us']):>24} {row['bytes_per_event']:16,.0f} {by_byte(row)}"
             f" {stats.text(row['events_per_second'], 0):>32}"
         )
     lines += ["", f"  {'idle connections':20} {'% of a CPU, hot thread':>24} {'all threads':>12} {'pings':>8}"]

@@ -55,6 +55,8 @@ def rising(axis: Any, points: Points, keys: dict[str, str], **settings: Any) -> 
 def named(axis: Any, rows: dict[str, Any], key: str, **settings: Any) -> None:
     """A point a workload, told in the legend: their sizes are too close for names beside the points."""
     for name, row in rows.items():
+        if row[key] is None:
+            continue
         middle, error = spread([row[key]])
         axis.errorbar([row["bytes_per_event"]], middle, yerr=error, fmt="o", label=f"{name}, {row['bytes_per_event']:,.0f} B", capsize=3)
     axis.set(xscale="log", yscale="log", **settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,6 @@ from . import stats
 
 
 def interval(values: Sequence[float]) -> dict[str, Any] | None:
-    """As `stats.interval`, with the value of each turn in the order in which they were measured."""
+    """As `stats.interval`, with the value of each turn in the order in which they were measured; `None` for one without."""
     found = stats.interval(values)
-    return None if found is None else {**found, "turns": list(values)}
+    return None if found is None else {**found, "turns": [None if math.isnan(value) else value for value in values]}
