@@ -22,13 +22,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 from measure import machine, stats, turns
 from measure.consumer import Consumer
-from measure.process import CONSUMER_CPU, CPUS, SERVER_CPU, Running, cost, load, start_service
+from measure.judge import Shared, judge, probe, starved
+from measure.process import CLIENT_CPU, CONSUMER_CPU, CPUS, SERVER_CPU, Running, cost, load, start_service
 from sender import Sender, on_client_cpu
 
 HERE = Path(__file__).resolve().parent
@@ -115,18 +116,23 @@ class Subject:
             found |= {f"{NAMES[wire]} flat out: answered, p{name}, µs": told["latency"][key] for name, key in (("50", "p50_us"), ("99", "p99_us"))}
         return found
 
-    def paced(self, length: float, rate: int) -> Figures:
+    def paced(self, length: float, rate: int) -> tuple[Figures, str | None]:
+        """Events at a rate, and why they say nothing if so."""
         self.reader.ask("begin")
         service, reader = cost(self.service.pid), cost(self.reader.process.pid)
-        sent = load(self.service.address, wire="ws", connections=8, rate=rate, seconds=length)["events_sent"]
+        told = load(self.service.address, wire="ws", connections=8, rate=rate, seconds=length)
+        sent = told["events_sent"]
         seen = self.reader.ask(f"report {sent} 5")
+        reading = cost(self.reader.process.pid).since(reader).cpu_ns
+        beside = [Shared(told["client_cpu_seconds"] + reading / 1e9, 1, 3)] if CLIENT_CPU == CONSUMER_CPU else []
+        reason = starved(told["seconds"], *beside) or judge(rate, told["events_per_second"], sent, seen["count"])
         each = 1e3 * sent
         return {
-            f"{rate:,}/s: service, µs an event": cost(self.service.pid).since(service).cpu_ns / each,
-            f"{rate:,}/s: reader, µs an event": cost(self.reader.process.pid).since(reader).cpu_ns / each,
-            f"{rate:,}/s: p50, µs": seen["p50_us"],
-            f"{rate:,}/s: p99, µs": seen["p99_us"],
-        }
+            "service, µs an event": cost(self.service.pid).since(service).cpu_ns / each,
+            "reader, µs an event": reading / each,
+            "p50, µs": seen["p50_us"],
+            "p99, µs": seen["p99_us"],
+        }, reason
 
     def fill(self, length: int) -> None:
         """Goes round the log once: pages that were never touched cost more."""
@@ -171,8 +177,21 @@ def websocket(subject: Subject, length: float) -> Figures:
     return subject.flat(length)
 
 
-def both_rates(subject: Subject, length: float) -> Figures:
-    return subject.paced(length, 1_000) | subject.paced(length, 20_000)
+def mode_at(rate: int) -> Callable[..., list[tuple[Figures, Figures]]]:
+    def item(running: Running, work: Path, rounds: int, length: float) -> list[tuple[Figures, Figures]]:
+        usual, other = Subject(running, work), Subject(running, work, "--mode", "window")
+        for subject in (usual, other):
+            with subject.turn():
+                reason = probe(partial(reason_of, subject, length, rate))
+            if reason is not None:
+                raise Unavailable(reason)
+        return pairs(usual, other, rounds, length, lambda subject, each: subject.paced(each, rate)[0])
+
+    return item
+
+
+def reason_of(subject: Subject, length: float, rate: int) -> str | None:
+    return subject.paced(length, rate)[1]
 
 
 def neighbour_nice(running: Running, work: Path, rounds: int, length: float) -> list[tuple[Figures, Figures]]:
@@ -292,7 +311,8 @@ def items() -> dict[str, tuple[str, str, Callable[..., list[tuple[Figures, Figur
         "neighbour": ("alone on its CPU", "a busy process on the same CPU", against_usual(lone, neighbour=True)),
         "neighbour, priority": ("beside a busy process", "likewise, nice -20", neighbour_nice),
         "neighbour, busy polling": ("beside a busy process", "likewise, --busy-poll", neighbour_busy_poll),
-        "mode": ("adaptive", "--mode window", against_usual(both_rates, "--mode", "window")),
+        "mode, 1,000/s": ("adaptive", "--mode window", mode_at(1_000)),
+        "mode, 20,000/s": ("adaptive", "--mode window", mode_at(20_000)),
         "huge pages, log": ("log in /dev/shm", "log in a folder mounted with huge=always", huge_pages_of_log),
         "log pages": ("first lap", "later laps", log_laps),
         "log of 16 MiB": ("256 MiB", "--log-bytes 16MiB", log_size(16 << 20)),
@@ -328,7 +348,7 @@ def measured(name: str, work: Path, rounds: int, length: float) -> dict[str, Any
 
 
 def told(report: dict[str, Any]) -> list[str]:
-    lines = [*machine.lines(report["machine"]), f"hot thread on CPU {SERVER_CPU}, reader on {CONSUMER_CPU}; medians of {report['rounds']} turns, ratio with 95 % interval"]
+    lines = [*machine.lines(report["machine"]), f"hot thread on CPU {SERVER_CPU}, reader on {CONSUMER_CPU}; the client on {CLIENT_CPU} sleeps between sends; medians of {report['rounds']} turns, ratio with 95 % interval"]
     for name, row in report["items"].items():
         if "reason" in row:
             lines += ["", f"{name}: {row['other']}: not measured: {row['reason']}"]
@@ -362,7 +382,7 @@ def main() -> None:
             found[name] = measured(name, work, options.rounds, options.seconds)
         finally:
             shutil.rmtree(work)
-    report = {"machine": described, "rounds": options.rounds, "items": found}
+    report = {"machine": described, "rounds": options.rounds, "client": "sleeping", "items": found}
     text = "\n".join(told(report))
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "tuning.json").write_text(json.dumps(report, indent=1) + "\n")
