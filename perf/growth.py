@@ -235,14 +235,15 @@ def idle(work: Path, seconds: float, counts: tuple[int, ...]) -> dict[str, Any]:
     """What a service costs to which nobody says anything."""
     found = {}
     for count in counts:
-        with Running() as running, on_client_cpu():
+        with Running() as running:
             service = start_service(running, work / f"idle-{count}")
-            games = QuietGames(service.address, count)
-            running.callback(games.close)
-            # What connecting has started is over.
-            games.answer_pings(seconds / 5)
-            pings = games.pings
-            found[str(count)] = percent(service.pid, games.answer_pings, seconds) | {"pings": games.pings - pings}
+            with on_client_cpu():
+                games = QuietGames(service.address, count)
+                running.callback(games.close)
+                # What connecting has started is over.
+                games.answer_pings(seconds / 5)
+                pings = games.pings
+                found[str(count)] = percent(service.pid, games.answer_pings, seconds) | {"pings": games.pings - pings}
     return found
 
 
@@ -251,14 +252,15 @@ def quiet(work: Path, seconds: float, counts: tuple[int, ...]) -> dict[str, Any]
     found: dict[str, Any] = {}
     for count in counts:
         states = subprocess.run([binary("jimbot-load"), "--workload", "state", "--print", str(count)], capture_output=True, check=True)
-        with Running() as running, on_client_cpu():
+        with Running() as running:
             service = start_service(running, work / f"quiet-{count}")
             empty = cost(service.pid)
-            games = QuietGames(service.address, count, iter(states.stdout.splitlines()))
-            running.callback(games.close)
-            games.answer_pings(seconds / 5)
-            pings = games.pings
-            spent = percent(service.pid, games.answer_pings, seconds)
+            with on_client_cpu():
+                games = QuietGames(service.address, count, iter(states.stdout.splitlines()))
+                running.callback(games.close)
+                games.answer_pings(seconds / 5)
+                pings = games.pings
+                spent = percent(service.pid, games.answer_pings, seconds)
             after = cost(service.pid)
             found[str(count)] = spent | {
                 "pings": games.pings - pings,
