@@ -9,7 +9,8 @@ from typing import Any
 from . import stats
 
 
-def interval(values: Sequence[float]) -> dict[str, Any] | None:
+def interval(values: Sequence[float | None]) -> dict[str, Any] | None:
     """As `stats.interval`, with the value of each turn in the order in which they were measured; `None` for one without."""
-    found = stats.interval(values)
-    return None if found is None else {**found, "turns": [None if math.isnan(value) else value for value in values]}
+    turns = [None if value is None or math.isnan(value) else value for value in values]
+    found = stats.interval([value for value in turns if value is not None])
+    return None if found is None else {**found, "turns": turns}

@@ -177,7 +177,7 @@ mod tests {
     fn events_of_a_size_have_it_and_are_json() {
         let mut ids = Ids::new(1);
         for (wanted, least) in [(100, 110), (1_000, 880), (100_000, 99_800)] {
-            let mut payload = Payload::new(&of_size(wanted), 86_400_516_669_667);
+            let mut payload = Payload::of_size(wanted, 86_400_516_669_667);
             let template = payload.next_template();
             assert_eq!(template.events(), 1);
             let text = template.fill(&mut ids, 86_400_516_669_667);

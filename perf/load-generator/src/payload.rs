@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use jimbot_traffic::workload::Body;
+use jimbot_traffic::workload::{Body, Workload};
+
+use crate::bodies;
 
 /// Significant digits of a time as games write it, with `%.14g`.
 const TIME_DIGITS: usize = 14;
@@ -91,11 +93,21 @@ pub struct Payload {
 }
 
 impl Payload {
+    /// `count` bodies of the workload, to be sent from about this time on.
+    pub fn new(workload: Workload, seed: u64, count: usize, mono_ns: u64) -> Self {
+        Self::of(&bodies::of(workload, seed, count), mono_ns)
+    }
+
+    /// Bodies of one event each, of about so many bytes (at least 116).
+    pub fn of_size(bytes: usize, mono_ns: u64) -> Self {
+        Self::of(&bodies::of_size(bytes), mono_ns)
+    }
+
     /// These bodies, to be sent from about this time on.
     ///
     /// # Panics
     /// When there are none.
-    pub fn new(bodies: &[Body], mono_ns: u64) -> Self {
+    pub fn of(bodies: &[Body], mono_ns: u64) -> Self {
         assert!(!bodies.is_empty(), "a run needs something to send");
         let width = time_width(mono_ns);
         Self { templates: bodies.iter().map(|body| Template::new(body, width)).collect(), next: 0 }
@@ -171,13 +183,12 @@ fn write_ms(place: &mut [u8], mono_ns: u64) {
 #[cfg(test)]
 mod tests {
     use super::{Ids, Payload, time_width, write_ms};
-    use crate::bodies;
     use jimbot_traffic::workload::Workload;
 
     #[test]
     fn every_send_has_ids_and_a_time_of_its_own() {
         for (name, workload) in Workload::ALL {
-            let mut payload = Payload::new(&bodies::of(workload, 1, 4), 1_000_000_000);
+            let mut payload = Payload::new(workload, 1, 4, 1_000_000_000);
             let mut ids = Ids::new(0xfeed_0000);
             let mut seen = std::collections::HashSet::new();
             for round in 0..8 {

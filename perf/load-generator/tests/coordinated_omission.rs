@@ -9,7 +9,6 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use jimbot_perf::bodies;
 use jimbot_perf::client::Wire;
 use jimbot_perf::floor::ANSWER;
 use jimbot_perf::payload::Payload;
@@ -150,7 +149,7 @@ fn plan(target: SocketAddr, wire: Wire, connections: usize) -> Plan {
 }
 
 fn measure(plan: &Plan, at: impl FnMut(Moment)) -> Outcome {
-    run(plan, &mut Payload::new(&bodies::of(Workload::Small, 1, 8), mono_ns()), at).unwrap()
+    run(plan, &mut Payload::new(Workload::Small, 1, 8, mono_ns()), at).unwrap()
 }
 
 fn slower_than(outcome: &Outcome, ns: u64) -> u64 {

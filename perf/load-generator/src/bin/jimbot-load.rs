@@ -140,7 +140,7 @@ fn measure(arguments: &Arguments) -> std::io::Result<u64> {
     if let Some(path) = &arguments.save {
         return bodies::save(path, &bodies).map(|()| 0);
     }
-    let mut payload = Payload::new(&bodies, run::mono_ns());
+    let mut payload = Payload::of(&bodies, run::mono_ns());
     let Some(target) = arguments.target else {
         let mut ids = Ids::new(run::mono_ns());
         let mut out = std::io::stdout().lock();
