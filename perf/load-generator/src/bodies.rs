@@ -3,7 +3,7 @@
 //! A workload file is text: a body a line, as a game could send it. Each event's `event_id` (36 characters) is
 //! overwritten at each sending, and so is its `timestamp` where that has a fraction.
 
-use std::io::{self, Write};
+use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -40,7 +40,9 @@ pub fn save(path: &Path, bodies: &[Body]) -> io::Result<()> {
         text.extend_from_slice(&body.bytes);
         text.push(b'\n');
     }
-    std::fs::File::create(path)?.write_all(&text)
+    std::fs::write(path, &text).map_err(|error| {
+        io::Error::new(error.kind(), format!("--save: can't write {}: {error}", path.display()))
+    })
 }
 
 /// Reads a workload file.
@@ -48,7 +50,11 @@ pub fn save(path: &Path, bodies: &[Body]) -> io::Result<()> {
 /// # Errors
 /// When it can't be read, holds nothing, or a line is not what can be sent; the message names it.
 pub fn read(path: &Path) -> io::Result<Vec<Body>> {
-    let text = std::fs::read_to_string(path)?;
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let place = path.display();
+        let hint = "--save writes such a file";
+        io::Error::new(error.kind(), format!("--bodies: can't read {place}: {error}; {hint}"))
+    })?;
     let bodies: Vec<Body> = text
         .lines()
         .enumerate()
@@ -82,8 +88,8 @@ fn parsed(line: &str) -> Result<Body, String> {
         .collect();
     if ids.len() != events || events == 0 {
         return Err(format!(
-            "{events} events, and {} times {ID_KEY} with {ID_BYTES} characters: each event needs one, since \
-             repeats are dropped",
+            "{} of {events} events have an \"event_id\" of {ID_BYTES} characters; give each one, with no space behind \
+             the colon: it is overwritten at each sending, since the service drops repeats",
             ids.len()
         ));
     }
@@ -161,10 +167,10 @@ mod tests {
         let id = r#""event_id":"00000000-0000-4000-8000-000000000000""#;
         for (line, reason) in [
             ("[1]".to_owned(), "not a JSON object"),
-            (r#"{"type":"HEARTBEAT"}"#.to_owned(), "1 events, and 0 times"),
-            (r#"{"type":"HEARTBEAT","event_id":"short"}"#.to_owned(), "1 events, and 0 times"),
-            (format!(r#"{{"events":[{{{id}}},{{}}]}}"#), "2 events, and 1 times"),
-            (r#"{"events":[]}"#.to_owned(), "0 events"),
+            (r#"{"type":"HEARTBEAT"}"#.to_owned(), "0 of 1 events"),
+            (r#"{"type":"HEARTBEAT","event_id":"short"}"#.to_owned(), "0 of 1 events"),
+            (format!(r#"{{"events":[{{{id}}},{{}}]}}"#), "1 of 2 events"),
+            (r#"{"events":[]}"#.to_owned(), "0 of 0 events"),
             (r#"{"events":7}"#.to_owned(), "is no list"),
         ] {
             let error = parsed(&line).unwrap_err();
