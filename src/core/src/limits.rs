@@ -187,8 +187,9 @@ pub const READ_BYTES: usize = 64 * 1024;
 pub const IDLE_BUFFER_BYTES: usize = 4 * 1024;
 /// Bytes all connections together hold of requests that are not complete, beside their [`IDLE_BUFFER_BYTES`].
 pub const BUFFER_BYTES: usize = 256 << 20;
-/// Read buffers that are kept for reuse; under load one is enough, the others serve bodies that go on in turns.
-pub const READ_BUFFERS_KEPT: usize = 8;
+/// Read buffers that are kept for reuse: sixteen for a group of sockets that is read before the first one is looked at,
+/// the others for bodies that go on in turns.
+pub const READ_BUFFERS_KEPT: usize = 24;
 /// Small buffers and output buffers that are kept for reuse.
 pub const SMALL_BUFFERS_KEPT: usize = 256;
 /// Bytes of a WebSocket message and of a frame (*default*): what HTTP takes.
