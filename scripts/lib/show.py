@@ -1,11 +1,13 @@
 """The screen of scripts/run: starts the service and made-up games, reads their events, shows that they flow.
 
-Ends with 0 only if every event that the games sent was accepted, read, and delivered by the bus.
+Ends with 0 only if every event that the games sent was accepted, read, and delivered by the bus. When service, games or
+subscriber end before they should, it ends too, and says who it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import shutil
@@ -32,10 +34,22 @@ OWN_TYPES = [
 READY_SECONDS = 30.0
 # After the games have ended: how long the reader waits for what is still missing.
 REST_SECONDS = 10.0
+# What a service that stops may take, and some.
+DRAIN_SECONDS = 6.0
 SCREEN_SECONDS = 0.25
+PR_SET_PDEATHSIG = 1
 LINE_SECONDS = 2.0
 # Latencies kept for the percentiles: the newest ones.
 LATENCIES_KEPT = 200_000
+
+
+class Died(Exception):
+    """A process ended before it should; the text says which."""
+
+
+def end_with_parent() -> None:
+    """In a child: the kernel ends it when this program is killed, which then can't."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 class Latencies:
@@ -75,6 +89,9 @@ class Subscriber:
     def _count(self) -> None:
         assert self._output is not None
         for line in self._output:
+            if not line.endswith("\n"):
+                # The last words of one that was killed.
+                break
             # Delivery is at least once; the sequence makes it exactly once.
             self._sequences.add(json.loads(line)["sequence"])
 
@@ -93,7 +110,8 @@ class Show:
         # The bus keeps its events on disk; those of this screen go with it.
         self.state_dir = Path(tempfile.mkdtemp(prefix="jimbot-run-"))
         self.log = self.shm_dir / "messages.txt"
-        self.processes: list[subprocess.Popen[str]] = []
+        # By what people call them.
+        self.processes: dict[str, subprocess.Popen[str]] = {}
         self.screen = sys.stdout.isatty()
         self.stopping = False
         self.read = 0
@@ -104,7 +122,7 @@ class Show:
         self.types: dict[int, int] = {}
         self.subscriber: Subscriber | None = None
 
-    def start(self, name: str, *arguments: str, output: int | None = None) -> subprocess.Popen[str]:
+    def start(self, who: str, name: str, *arguments: str, output: int | None = None) -> subprocess.Popen[str]:
         with self.log.open("a", encoding="utf-8") as log:
             process = subprocess.Popen(
                 [self.options.binary, name, "--shm-dir", str(self.shm_dir), *arguments],
@@ -115,9 +133,30 @@ class Show:
                 env={**os.environ, "XDG_STATE_HOME": str(self.state_dir)},
                 # Ctrl-C reaches this program alone, which ends the others in order.
                 start_new_session=True,
+                preexec_fn=end_with_parent,
             )
-        self.processes.append(process)
+        self.processes[who] = process
         return process
+
+    def look_after(self, *allowed_to_end: str) -> None:
+        """Raises `Died` when a process has ended that should run."""
+        ended = {
+            who: process
+            for who, process in self.processes.items()
+            if process.poll() is not None and (process.returncode != 0 or who not in allowed_to_end)
+        }
+        if not ended:
+            return
+        # A service that stops takes the others along, which may be done before it is.
+        try:
+            self.processes["service"].wait(timeout=DRAIN_SECONDS)
+            ended["service"] = self.processes["service"]
+        except subprocess.TimeoutExpired:
+            pass
+        who = "service" if "service" in ended else next(iter(ended))
+        code = ended[who].returncode
+        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
+        raise Died(f"the {who} died while events were flowing ({how})")
 
     def failed(self, what: str) -> int:
         print(f"error: {what}", file=sys.stderr)
@@ -126,7 +165,7 @@ class Show:
         return 1
 
     def run(self) -> int:
-        service = self.start("serve", "--listen", "127.0.0.1:0", "--log-bytes", "64MiB", "--bus", "embedded")
+        service = self.start("service", "serve", "--listen", "127.0.0.1:0", "--bus", "embedded")
         endpoints = self.shm_dir / "endpoints.json"
         deadline = time.monotonic() + READY_SECONDS
         while not endpoints.exists():
@@ -139,16 +178,19 @@ class Show:
             f"one subscriber of the Event Bus at {places['bus']}; Ctrl-C ends it",
             flush=True,
         )
-        tail = self.start("tail", "--bus", places["bus"], "--topic", ">", "--from-start", output=subprocess.PIPE)
+        tail = self.start(
+            "subscriber", "tail", "--bus", places["bus"], "--topic", ">", "--from-start", output=subprocess.PIPE
+        )
         self.subscriber = Subscriber(tail)
 
         with Reader(self.shm_dir, name="screen", guarantee="reliable", start="earliest") as reader:
             games = self.start(
-                "simulate", "--json", "--resend", "--games", str(self.options.games),
+                "games", "simulate", "--json", "--resend", "--games", str(self.options.games),
                 "--rate", str(self.options.rate), *self.limits(), output=subprocess.PIPE,
             )  # fmt: skip
             self.enter_screen()
             self.watch(reader, games)
+            self.look_after("games")
             summary = json.loads(games.communicate(timeout=60)[0] or "{}")
             self.leave_screen()
             self.read_rest(reader, summary.get("events_sent", 0))
@@ -178,6 +220,7 @@ class Show:
         every = SCREEN_SECONDS if self.screen else LINE_SECONDS
         while games.poll() is None:
             self.take(reader, 0.05)
+            self.look_after("games")
             if self.stopping and not told_to_end:
                 # Once: a second signal would cut short what it has to say.
                 told_to_end = True
@@ -192,6 +235,7 @@ class Show:
         deadline = time.monotonic() + REST_SECONDS
         while min(self.read, self.delivered()) < sent and time.monotonic() < deadline:
             self.take(reader, 0.05)
+            self.look_after("games")
 
     def delivered(self) -> int:
         return self.subscriber.events if self.subscriber else 0
@@ -257,10 +301,10 @@ class Show:
 
     def close(self) -> None:
         self.leave_screen()
-        for process in reversed(self.processes):
+        for process in reversed(self.processes.values()):
             if process.poll() is None:
                 process.terminate()
-        for process in self.processes:
+        for process in self.processes.values():
             try:
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
@@ -288,6 +332,9 @@ def main() -> int:
     signal.signal(signal.SIGTERM, stop)
     try:
         code = show.run()
+    except Died as died:
+        show.leave_screen()
+        code = show.failed(str(died))
     finally:
         show.close()
     return code

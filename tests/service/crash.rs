@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use crate::support::{Service, ShmDir, jimbot, text, wait_for};
 
-const LOG: [&str; 2] = ["--log-bytes", "64MiB"];
+/// Room for every event of one test, twice over; the tests run beside each other, and a container's shared memory may
+/// have no more than 64 MiB.
+const LOG: [&str; 2] = ["--log-bytes", "12MiB"];
 /// Times the service is killed in one test.
 const KILLS: u32 = 5;
 
