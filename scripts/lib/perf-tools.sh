@@ -8,7 +8,7 @@ install_perf_tools() {
     local python stamp="$ROOT/.tools/perf/.requirements" wanted="$ROOT/perf/requirements.txt"
     if ! cmp -s "$wanted" "$stamp"; then
         echo "installing what measuring needs into .tools/perf ..." >&2
-        python="$(find_python)" || return 1
+        python="$(require_python)" || return 1
         [ -x "$PERF_PYTHON" ] || "$python" -m venv "$ROOT/.tools/perf" || return 1
         "$PERF_PYTHON" -m pip install --quiet --disable-pip-version-check -r "$wanted" || return 1
         cp "$wanted" "$stamp"
@@ -68,7 +68,17 @@ build_load_generator() {
 install_redis() { [ -x /usr/bin/redis-check-rdb ] || install_debian redis-tools; }
 
 # A profiler from the system: its package, and the program that is in it.
-install_profiler() { command -v "$2" >/dev/null || install_debian "$1"; }
+install_profiler() { need "$2" "$1"; }
+
+# The kernel's profiler. Ubuntu has one for each kernel, and a program in its place that says so.
+install_perf() {
+    if perf --version >/dev/null 2>&1; then return 0; fi
+    if grep -q '^ID=ubuntu' /etc/os-release 2>/dev/null; then
+        install_debian linux-tools-common "linux-tools-$(uname -r)"
+    else
+        install_debian linux-perf
+    fi
+}
 
 # Flame graphs out of what perf has recorded.
 INFERNO_VERSION="0.12.8"
