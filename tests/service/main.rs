@@ -3,11 +3,14 @@
 //! One file a subject; `support` starts services on logs of their own.
 
 mod access;
+#[path = "../bad_input/table.rs"]
+mod bad_input_table;
 mod bus_commands;
 mod command_line;
 mod crash;
 mod floor;
 mod full_log;
+mod golden;
 mod hostile;
 mod lifecycle;
 mod readers;

@@ -2,12 +2,15 @@
 
 mod allocations;
 mod bad_input;
+#[path = "../../../../tests/bad_input/table.rs"]
+mod bad_input_table;
 mod batches;
 mod bodies;
 mod commands;
 mod connections;
 mod endpoints;
 mod full_log;
+mod golden;
 mod harness;
 mod restart;
 mod sessions;
