@@ -2,11 +2,16 @@
 
 use jimbot_core::log::{IndexEntry, flags};
 use jimbot_core::service::ConnId;
+use jimbot_proto::FILE_DESCRIPTOR_SET;
 use jimbot_proto::events::v1::Event;
 use jimbot_proto::events::v1::event::Payload;
+use jimbot_traffic::{Dialect, KeyOrder, samples};
+use prost::Message;
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::json;
 
 use crate::harness::{
-    Answer, Harness, batch, close_code, event, frame, mod_post, parse, post, state, text,
+    Answer, Harness, batch, close_code, event, frame, mod_post, parse, post, text,
 };
 
 /// Sends a body of any length as a client does: what the service does not take yet waits.
@@ -26,43 +31,114 @@ fn last(harness: &Harness) -> (IndexEntry, Event) {
     harness.stored().pop().expect("something was stored")
 }
 
+/// A whole state from the middle of a run, as the mod sends it.
+fn whole_state() -> Vec<u8> {
+    let events = samples::every_event(Dialect::Mod, 1, KeyOrder::Listed);
+    let states = events.into_iter().filter(|event| event.type_name == "GAME_STATE");
+    states.map(|event| event.json).max_by_key(Vec::len).expect("the mod tells its state")
+}
+
 #[test]
-fn a_large_event_cut_anywhere_is_refused_or_kept_as_it_came() {
+fn a_state_cut_at_any_byte_is_refused_with_the_place() {
     let mut harness = Harness::new();
-    let cards: Vec<String> = (0..60)
-        .map(|n| format!(r#"{{"id":"card_{n}","rank":"10","suit":"Hearts","position":{n}}}"#))
-        .collect();
-    let whole = state("whole", 5.0, "7LB2WVPK")
-        .replace("\"ante\":1", &format!("\"ante\":1,\"hand\":[{}]", cards.join(",")));
-    assert!(whole.len() > 3_000);
+    let whole = whole_state();
+    assert!(whole.len() > 7_000, "{}", whole.len());
     let id = harness.connect();
     for end in 1..whole.len() {
         let answer = harness.request(id, post("/api/v1/events", "", &whole[..end]));
-        assert_eq!(answer.status, 400, "{end}: {}", answer.body);
         let json = answer.json();
-        assert_eq!((&json["status"], &json["refused"]), (&"refused".into(), &1.into()));
-        assert!(json["errors"][0]["reason"].as_str().unwrap().contains("byte"), "{}", answer.body);
+        let (field, reason) = (&json["errors"][0]["field"], &json["errors"][0]["reason"]);
+        let exact = format!(
+            "{{\"status\":\"refused\",\"stored\":0,\"repeated\":0,\"refused\":1,\
+             \"errors\":[{{\"index\":0,\"field\":{field},\"reason\":{reason}}}]}}\n"
+        );
+        assert_eq!((answer.status, &answer.body), (400, &exact), "{end}");
+        let (what, place) = reason.as_str().unwrap().rsplit_once(" at byte ").expect("a place");
+        let known = [
+            "the text ends inside a value",
+            "a string without its closing quote",
+            "not a literal: expected true, false or null",
+            "not a number",
+        ];
+        assert!(known.contains(&what), "{end}: {what}");
+        // A string is told of where it begins or where the text ends, all else where the text ends.
+        assert!(place.parse::<usize>().unwrap() <= end, "{end}: {place}");
     }
     assert_eq!(harness.stored().len(), 0);
-    for end in (1..whole.len()).step_by(7) {
-        let before = harness.stored().len();
+    goes_on(&mut harness, id, "after");
+}
+
+#[test]
+fn a_state_cut_at_any_byte_is_kept_for_the_mod_as_it_came() {
+    let mut harness = Harness::new();
+    let whole = whole_state();
+    let id = harness.connect();
+    let note = "what could not be read is stored as it came, as an event of its own";
+    let expected = format!(
+        "{{\"status\":\"ok\",\"stored\":1,\"repeated\":0,\"unreadable\":1,\"note\":\"{note}\"}}\n"
+    );
+    for end in 1..whole.len() {
         let answer = harness.request(id, mod_post("/api/v1/events", &whole[..end]));
-        assert_eq!((answer.status, &answer.json()["status"]), (200, &"ok".into()));
-        assert!(answer.json()["unreadable"].as_u64() >= Some(1), "{end}: {}", answer.body);
-        let stored = harness.stored();
-        assert!(stored.len() > before);
-        let (entry, event) = stored.last().unwrap();
-        assert!(entry.flags & flags::UNREADABLE != 0);
-        let Some(Payload::Unreadable(unreadable)) = &event.payload else { panic!("{event:?}") };
-        assert!(whole.as_bytes()[..end].ends_with(&unreadable.raw), "the bytes are there");
+        assert_eq!((answer.status, &answer.body), (200, &expected), "{end}");
     }
     goes_on(&mut harness, id, "after");
+    let mut end = 0;
+    harness.service.log().for_each_event(|entry, bytes| {
+        end += 1;
+        if end == whole.len() {
+            return;
+        }
+        assert!(entry.flags & flags::UNREADABLE != 0, "{end}");
+        let event = Event::decode(bytes).expect("stored events parse");
+        let Some(Payload::Unreadable(unreadable)) = event.payload else { panic!("{end}") };
+        assert_eq!(unreadable.raw, &whole[..end], "the bytes are there");
+    });
+    assert_eq!(end, whole.len());
+}
+
+/// An event as JSON, without what the service adds.
+fn shown(event: &Event) -> serde_json::Value {
+    let pool = DescriptorPool::decode(FILE_DESCRIPTOR_SET).expect("the descriptor is whole");
+    let descriptor = pool.get_message_by_name("jimbot.events.v1.Event").expect("it is there");
+    let message = DynamicMessage::decode(descriptor, &event.encode_to_vec()[..]).unwrap();
+    let options = SerializeOptions::new().use_proto_field_name(true);
+    let mut json = message.serialize_with_options(serde_json::value::Serializer, &options).unwrap();
+    for name in ["log_epoch", "sequence", "receive_time_unix_ns", "session", "game_key", "findings"]
+    {
+        json.as_object_mut().unwrap().remove(name);
+    }
+    json
+}
+
+/// Where a value stands that its field has a place for; all others stand as they came in `extra`.
+fn place_of(field: &str, value: &str) -> Option<(&'static str, serde_json::Value)> {
+    let place = match (field, value) {
+        ("type", r#""text""#) => "/type_name",
+        ("source", r#""text""#) => "/source",
+        ("event_id", r#""text""#) => "/event_id",
+        ("subtype", r#""text""#) => "/subtype",
+        ("game_id", r#""text""#) => "/game_id",
+        ("timestamp", "-7.5") => "/producer_time",
+        ("version", "-7.5") => "/version",
+        ("payload", "{}") => return Some(("/money_changed", json!({}))),
+        ("payload", r#"{"a":{}}"#) => {
+            return Some(("/money_changed", json!({"extra": {"a": "{}"}})));
+        }
+        // An empty list, in JSON and as Lua's encoders write it: nothing was said.
+        ("changes", "[]" | "{}") => return Some(("/changes", serde_json::Value::Null)),
+        _ => return None,
+    };
+    Some((place, serde_json::from_str(value).expect("JSON")))
 }
 
 #[test]
 fn every_field_may_be_of_another_type_and_nothing_is_lost() {
     let mut harness = Harness::new();
     let id = harness.connect();
+    let first =
+        [("type", r#""MONEY_CHANGED""#), ("timestamp", "1.5"), ("payload", r#"{"old_value":1}"#)];
+    let members: Vec<String> =
+        first.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
     for field in [
         "type",
         "source",
@@ -76,14 +152,36 @@ fn every_field_may_be_of_another_type_and_nothing_is_lost() {
         "changes",
     ] {
         for value in ["null", "true", "-7.5", "\"text\"", "[]", "{}", "[1,\"x\"]", "{\"a\":{}}"] {
-            let body = format!(
-                r#"{{"type":"MONEY_CHANGED","timestamp":1.5,"payload":{{"old_value":1}},"{field}":{value}}}"#
-            );
+            let what = format!("{field} {value}");
+            let body = format!("{{{},\"{field}\":{value}}}", members.join(","));
             let answer = harness.request(id, mod_post("/api/v1/events/batch", batch(&[body])));
-            assert_eq!(answer.status, 200, "{field} {value}: {}", answer.body);
-            assert_eq!(answer.json()["stored"], 1, "{field} {value}: {}", answer.body);
+            let stored = "{\"status\":\"ok\",\"stored\":1,\"repeated\":0}\n";
+            assert_eq!((answer.status, answer.body.as_str()), (200, stored), "{what}");
+            let event = shown(&last(&harness).1);
+            match place_of(field, value) {
+                Some((place, expected)) => {
+                    let found = event.pointer(place).cloned().unwrap_or_default();
+                    assert_eq!(found, expected, "{what}: {event}");
+                }
+                None => assert_eq!(event["extra"][field], value, "{what}: {event}"),
+            }
+            // What the others said is there too, and so is what the field said at first.
+            for (key, value) in first {
+                let place = if key == field { format!("{key}#1") } else { key.to_owned() };
+                let whole = match key {
+                    _ if key == field => &event["extra"][&place] == value,
+                    "type" => event["type"] == "EVENT_TYPE_MONEY_CHANGED",
+                    "timestamp" => event["producer_time"] == 1.5,
+                    _ => {
+                        event["money_changed"] == json!({"old_value": 1.0})
+                            || &event["extra"][key] == value
+                    }
+                };
+                assert!(whole, "{what}: {key} is lost: {event}");
+            }
         }
     }
+    goes_on(&mut harness, id, "after");
 }
 
 #[test]
@@ -242,14 +340,58 @@ fn numbers_of_every_kind_are_numbers() {
 fn a_key_that_comes_twice_loses_neither_value() {
     let mut harness = Harness::new();
     let id = harness.connect();
-    let body = event("twice", 1.0).replace("\"old_value\":1", "\"old_value\":1,\"old_value\":2");
-    let answer = harness.request(id, post("/api/v1/events", "", &body));
-    assert_eq!((answer.status, &answer.json()["stored"]), (200, &1.into()), "{}", answer.body);
-    let text = format!("{:?}", last(&harness).1);
-    assert!(
-        text.contains("old_value: Some(2.0)") || text.contains("old_value: Some(1.0)"),
-        "{text}"
-    );
+    let whole = event("twice", 1.0);
+    for (n, (from, to, place, value, kept)) in [
+        (
+            "\"old_value\":1",
+            "\"old_value\":1,\"old_value\":2",
+            "/money_changed/old_value",
+            json!(2.0),
+            ("/money_changed/extra/old_value#1", "1"),
+        ),
+        (
+            "\"old_value\":1",
+            "\"odd\":1,\"odd\":[2]",
+            "/money_changed/extra/odd",
+            json!("[2]"),
+            ("/money_changed/extra/odd#1", "1"),
+        ),
+        (
+            "\"timestamp\":1",
+            "\"timestamp\":1,\"timestamp\":7",
+            "/producer_time",
+            json!(7.0),
+            ("/extra/timestamp#1", "1"),
+        ),
+        (
+            "\"source\"",
+            "\"source\":\"another\",\"source\"",
+            "/source",
+            json!("BalatroMCP"),
+            ("/extra/source#1", "\"another\""),
+        ),
+        (
+            "\"version\":1",
+            "\"version\":1,\"odd\":1,\"odd\":2,\"odd\":3",
+            "/extra/odd",
+            json!("3"),
+            ("/extra/odd#1", "1"),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = whole.replace(from, to).replace("\"twice\"", &format!("\"twice{n}\""));
+        let answer = harness.request(id, post("/api/v1/events", "", &body));
+        let stored = "{\"status\":\"ok\",\"stored\":1,\"repeated\":0}\n";
+        assert_eq!((answer.status, answer.body.as_str()), (200, stored), "{to}");
+        let event = shown(&last(&harness).1);
+        assert_eq!(event.pointer(place), Some(&value), "{to}: {event}");
+        assert_eq!(event.pointer(kept.0), Some(&json!(kept.1)), "{to}: {event}");
+    }
+    let event = shown(&last(&harness).1);
+    assert_eq!(event["extra"]["odd#2"], "2", "{event}");
+    goes_on(&mut harness, id, "after");
 }
 
 #[test]
