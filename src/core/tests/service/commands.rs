@@ -67,6 +67,44 @@ fn a_head_request_takes_no_command_away() {
 }
 
 #[test]
+fn games_behind_one_address_poll_by_the_producer_they_name() {
+    let mut harness = Harness::new();
+    let says = |producer: &str| {
+        format!(
+            r#"{{"type":"HEARTBEAT","timestamp":1,"producer":"{producer}","producer_sequence":1}}"#
+        )
+    };
+    // New connections all the time, as some HTTP libraries do it.
+    for producer in ["table-a", "table-b"] {
+        let answer = harness.post("/api/v1/events", says(producer));
+        assert_eq!(answer.json()["stored"], 1, "{}", answer.body);
+    }
+    let asked = harness.post("/api/v1/commands", SELECT);
+    assert_eq!(asked.status, 409, "two games, and none is named: {}", asked.body);
+    let sessions = asked.json()["sessions"].clone();
+    let session_of = |producer: &str| {
+        let sessions = sessions.as_array().expect("they are listed");
+        let found = sessions.iter().find(|it| it["agent"] == producer).expect("it is listed");
+        assert_eq!(found["kind"], "producer");
+        found["session"].as_str().expect("hexadecimal").to_owned()
+    };
+    let command = format!(
+        r#"{{"type":"select_card","payload":{{"position":3}},"session":"{}"}}"#,
+        session_of("table-a")
+    );
+    assert_eq!(harness.post("/api/v1/commands", command).status, 200);
+
+    let mut poll =
+        |producer: &str| harness.get(&format!("/api/v1/commands/poll?producer={producer}"));
+    for producer in ["table-a", "table-b", "table-b", "nobody", "nobody"] {
+        let answer = poll(producer);
+        assert_eq!((answer.status, answer.body.as_str()), (200, ""), "{producer}");
+    }
+    assert_eq!(poll("table-a").body, "select_card:3", "its second poll");
+    assert_eq!(poll("table-a").body, "");
+}
+
+#[test]
 fn a_command_expires_and_the_log_says_so() {
     let mut harness = Harness::new();
     game(&mut harness);
