@@ -95,3 +95,13 @@ require_rust_lints() {
         install_debian rustfmt rust-clippy
     fi
 }
+
+# What compiling for aarch64 needs: Rust's standard library for it, and a C compiler for the parts in C.
+install_aarch64() {
+    local target=aarch64-unknown-linux-gnu
+    [ "$(uname -m)" != aarch64 ] || return 0
+    need aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu libc6-dev-arm64-cross || return 1
+    [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] || return 0
+    command -v rustup >/dev/null || { missing "this Rust has no standard library for $target" "install Rust by rustup: $(rust_line)"; return 1; }
+    rustup target add "$target" >&2 || missing "no standard library for $target" "rustup target add $target"
+}
