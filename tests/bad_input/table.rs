@@ -65,11 +65,7 @@ pub(crate) fn bytes_of(transcript: &str) -> (Vec<u8>, bool) {
 
 /// The transcripts of the file by row.
 pub(crate) fn answers(text: &str) -> Vec<(&str, &str)> {
-    text.split("\n== ")
-        .skip(1)
-        .filter_map(|section| section.split_once('\n'))
-        .map(|(name, transcript)| (name, transcript))
-        .collect()
+    text.split("\n== ").skip(1).filter_map(|section| section.split_once('\n')).collect()
 }
 
 /// An event that nobody has sent yet, and that is good.

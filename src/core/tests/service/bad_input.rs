@@ -169,12 +169,12 @@ fn every_field_may_be_of_another_type_and_nothing_is_lost() {
             for (key, value) in first {
                 let place = if key == field { format!("{key}#1") } else { key.to_owned() };
                 let whole = match key {
-                    _ if key == field => &event["extra"][&place] == value,
+                    _ if key == field => event["extra"][&place] == value,
                     "type" => event["type"] == "EVENT_TYPE_MONEY_CHANGED",
                     "timestamp" => event["producer_time"] == 1.5,
                     _ => {
                         event["money_changed"] == json!({"old_value": 1.0})
-                            || &event["extra"][key] == value
+                            || event["extra"][key] == value
                     }
                 };
                 assert!(whole, "{what}: {key} is lost: {event}");
