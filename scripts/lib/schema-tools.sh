@@ -38,7 +38,7 @@ install_schema_python() {
 # Node with npm: the system's, or one from PyPI, since a distribution's is often older than what we use runs under.
 install_node() {
     local python place="$ROOT/.tools/node"
-    if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then return 0; fi
+    if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then return 0; fi
     if [ "$(cat "$place/.version" 2>/dev/null)" != "$NODE_VERSION" ]; then
         echo "installing Node $NODE_VERSION into .tools/node ..." >&2
         rm -rf "$place"
