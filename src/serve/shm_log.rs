@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 
 use jimbot_core::log::{Commit, EventLog, Full, Guarantee, IndexEntry, ReaderStatus};
 use jimbot_core::metrics;
+use jimbot_core::repeats::CHECKPOINT_BYTES_MAX;
 use jimbot_core::time::Now;
 use jimbot_shm::{Counters, LogOptions, LogWriter, OpenError};
 
@@ -12,6 +13,8 @@ use jimbot_shm::{Counters, LogOptions, LogWriter, OpenError};
 pub struct ShmLog {
     writer: LogWriter,
     counters: Counters,
+    /// Where the log stood when a checkpoint was last due.
+    checkpoint_at: u64,
 }
 
 impl ShmLog {
@@ -24,7 +27,7 @@ impl ShmLog {
         let names = metrics::cell_names();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let counters = Counters::create(directory, &names)?;
-        Ok(Self { writer, counters })
+        Ok(Self { checkpoint_at: writer.committed(), writer, counters })
     }
 
     /// The log itself, for what only the shell asks.
@@ -79,6 +82,10 @@ impl EventLog for ShmLog {
         self.writer.epoch()
     }
 
+    fn origin(&self) -> u64 {
+        self.writer.origin()
+    }
+
     fn generation(&self) -> u64 {
         self.writer.generation()
     }
@@ -93,6 +100,23 @@ impl EventLog for ShmLog {
 
     fn scan(&self, visit: &mut dyn FnMut(&IndexEntry, &[u8])) {
         self.writer.scan(|entry, event| visit(&entry_to_core(entry), event));
+    }
+
+    fn read_checkpoint(&self) -> Result<Option<Vec<u8>>, String> {
+        self.writer.read_producers(CHECKPOINT_BYTES_MAX as u64).map_err(|error| error.to_string())
+    }
+
+    fn write_checkpoint(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.writer.replace_producers(bytes).map_err(|error| error.to_string())
+    }
+
+    fn checkpoint_due(&mut self) -> bool {
+        let committed = self.writer.committed();
+        let is_due = committed - self.checkpoint_at >= self.writer.capacity() / 4;
+        if is_due {
+            self.checkpoint_at = committed;
+        }
+        is_due
     }
 
     fn begin(&mut self, now: Now) -> Result<(), Full> {

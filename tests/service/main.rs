@@ -15,6 +15,7 @@ mod hostile;
 mod left_behind;
 mod lifecycle;
 mod readers;
+mod restart;
 mod settings;
 mod simulate_and_tail;
 mod support;

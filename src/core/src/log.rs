@@ -144,6 +144,8 @@ impl ReaderStatus {
 pub trait EventLog {
     /// 64 random bits of the log's creation; with the sequence it identifies an event for ever.
     fn epoch(&self) -> u64;
+    /// The epoch of the first log of its line: a log that was rotated goes on in another of the same line.
+    fn origin(&self) -> u64;
     /// Counts the services that have written into this log.
     fn generation(&self) -> u64;
     /// Key for hashes that must mean the same after a restart.
@@ -152,6 +154,18 @@ pub trait EventLog {
     fn next_sequence(&self) -> u64;
     /// Shows every event that is still in the log, oldest first: index entry and bytes (without tag and length).
     fn scan(&self, visit: &mut dyn FnMut(&IndexEntry, &[u8]));
+    /// The last checkpoint that was kept beside the log, if there is one.
+    ///
+    /// # Errors
+    /// Why it cannot be read, for people.
+    fn read_checkpoint(&self) -> Result<Option<Vec<u8>>, String>;
+    /// Keeps these bytes beside the log in place of the last ones: whoever dies meanwhile leaves either whole.
+    ///
+    /// # Errors
+    /// Why they cannot be kept, for people; then the last ones are still there.
+    fn write_checkpoint(&mut self, bytes: &[u8]) -> Result<(), String>;
+    /// Whether the log has gone on by a quarter of its capacity since it was opened or since this last was true.
+    fn checkpoint_due(&mut self) -> bool;
     /// Opens a batch when none is open.
     ///
     /// # Errors

@@ -20,6 +20,8 @@ pub(crate) const LOG: &str = "log";
 pub(crate) const READERS: &str = "readers";
 /// Name of the counters' file.
 pub(crate) const COUNTERS: &str = "counters";
+/// Name of the file that keeps what is known of producers.
+pub(crate) const PRODUCERS: &str = "producers";
 
 /// Name of a file that rotation has put aside.
 pub(crate) fn archived(name: &str, epoch: u64) -> String {

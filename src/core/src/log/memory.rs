@@ -57,6 +57,13 @@ pub struct MemoryLog {
     frames: std::collections::VecDeque<Frame>,
     counters: Vec<AtomicU64>,
     readers: Vec<ReaderStatus>,
+    /// Epoch of the first log of this one's line.
+    origin: u64,
+    checkpoint: Option<Vec<u8>>,
+    fails_checkpoints: bool,
+    /// Batches committed, and how many had been when a checkpoint was last due.
+    commits: usize,
+    checkpoint_at: usize,
     /// Frames whose buffers are used again once the history is at its limit: appends then allocate nothing.
     spare: Vec<Frame>,
 }
@@ -76,6 +83,11 @@ impl MemoryLog {
             frames: std::collections::VecDeque::new(),
             counters: metrics::cell_names().iter().map(|_| AtomicU64::new(0)).collect(),
             readers: Vec::new(),
+            origin: options.epoch,
+            checkpoint: None,
+            fails_checkpoints: false,
+            commits: 0,
+            checkpoint_at: 0,
             spare: Vec::new(),
             options,
         }
@@ -89,6 +101,16 @@ impl MemoryLog {
     /// What [`EventLog::readers`] reports.
     pub fn set_readers(&mut self, readers: Vec<ReaderStatus>) {
         self.readers = readers;
+    }
+
+    /// What is kept beside the log, to look at or to change.
+    pub fn checkpoint_mut(&mut self) -> &mut Option<Vec<u8>> {
+        &mut self.checkpoint
+    }
+
+    /// Makes [`EventLog::write_checkpoint`] fail from now on, or work again.
+    pub fn set_fails_checkpoints(&mut self, fails: bool) {
+        self.fails_checkpoints = fails;
     }
 
     /// The committed batches, oldest first.
@@ -105,7 +127,14 @@ impl MemoryLog {
         self.commit(now);
         self.generation += 1;
         self.is_full = false;
+        self.checkpoint_at = self.commits;
         self
+    }
+
+    /// The log that takes the place of a killed service's: nothing is in it, and it is of the same line.
+    #[must_use]
+    pub fn killed_and_rotated(self, options: MemoryLogOptions) -> MemoryLog {
+        MemoryLog { origin: self.origin, checkpoint: self.checkpoint, ..MemoryLog::new(options) }
     }
 
     /// Every stored event, committed and open, oldest first, as index entry and event bytes.
@@ -126,6 +155,10 @@ impl EventLog for MemoryLog {
         self.options.epoch
     }
 
+    fn origin(&self) -> u64 {
+        self.origin
+    }
+
     fn generation(&self) -> u64 {
         self.generation
     }
@@ -140,6 +173,28 @@ impl EventLog for MemoryLog {
 
     fn scan(&self, visit: &mut dyn FnMut(&IndexEntry, &[u8])) {
         self.for_each_event(visit);
+    }
+
+    fn read_checkpoint(&self) -> Result<Option<Vec<u8>>, String> {
+        Ok(self.checkpoint.clone())
+    }
+
+    fn write_checkpoint(&mut self, bytes: &[u8]) -> Result<(), String> {
+        if self.fails_checkpoints {
+            return Err("it was told to fail".to_owned());
+        }
+        let checkpoint = self.checkpoint.get_or_insert_default();
+        checkpoint.clear();
+        checkpoint.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn checkpoint_due(&mut self) -> bool {
+        let is_due = self.commits - self.checkpoint_at >= (self.options.frames_kept / 4).max(1);
+        if is_due {
+            self.checkpoint_at = self.commits;
+        }
+        is_due
     }
 
     fn begin(&mut self, _now: Now) -> Result<(), Full> {
@@ -199,6 +254,7 @@ impl EventLog for MemoryLog {
         frame.index.clear();
         frame.index.append(&mut self.stage);
         self.frames.push_back(frame);
+        self.commits += 1;
         self.used = 0;
         Some(commit)
     }

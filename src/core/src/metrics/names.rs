@@ -56,6 +56,16 @@ pub mod transport {
     pub const SERVICE: usize = 2;
 }
 
+/// Labels of [`PRODUCER_CHECKPOINTS`].
+pub mod checkpoint {
+    /// Is beside the log.
+    pub const WRITTEN: usize = 0;
+    /// The one before it is still there.
+    pub const FAILED: usize = 1;
+    /// Was found at start and could not be used.
+    pub const IGNORED: usize = 2;
+}
+
 /// Labels of [`EVENTS_REFUSED`].
 pub mod refused {
     /// No event can be read there.
@@ -211,6 +221,9 @@ families! {
         "Events forgotten before their 15 minutes because too many newer ones came; a repeat of them would be stored again.";
     REPEATS_GAPS_FORGOTTEN: Kind::Counter, "jimbot_mcp_repeats_gaps_forgotten_total" / 1, NONE, None,
         "Gaps in producers' sequences that were forgotten because there were too many.";
+    PRODUCER_CHECKPOINTS: Kind::Counter, "jimbot_mcp_producer_checkpoints_total" / 1,
+        Labels { name: "result", values: &["written", "failed", "ignored"] }, None,
+        "Checkpoints of the numbers that producers have sent: written beside the log, not to be written, and found at start but of no use.";
     SPANS: Kind::Counter, "jimbot_mcp_spans_total" / 1,
         Labels { name: "found", values: &["whole", "partly", "not"] }, None,
         "Lists in events (decks, hands, jokers), by whether they had come before: whole and partly known ones are copied, not converted.";

@@ -8,7 +8,8 @@
 //! repeat. Producers that number their events are recognised by number, without limit of time ([`producers`]).
 //!
 //! Memory is flat: 24 MiB for the events and 10 MiB for the table, taken at start and touched as events come, plus half
-//! a KiB a producer. Both parts are rebuilt after a restart from what the log still holds.
+//! a KiB a producer. After a restart the events are learnt again from what the log still holds, so the window is then no
+//! longer than the log; producers are known from a checkpoint beside the log as well, however small the log is.
 
 mod memory;
 mod producers;
@@ -21,7 +22,7 @@ use siphasher::sip::SipHasher13;
 
 use crate::time::Now;
 
-pub use producers::{Producers, Seen};
+pub use producers::{CHECKPOINT_BYTES_MAX, Producers, Seen, Unusable};
 pub use recent::Recent;
 
 /// What makes an event the same as an earlier one.
@@ -49,7 +50,8 @@ pub struct Numbered {
 /// The memory of what has been stored.
 #[derive(Debug)]
 pub struct Repeats {
-    key: [u8; 16],
+    /// Key of the producers' hashes: that of the log in which the first of them was seen.
+    producer_key: [u8; 16],
     /// Made from the key: nobody outside can choose ids that have the same hash.
     secrets: RapidSecrets,
     recent: Recent,
@@ -77,7 +79,12 @@ impl Repeats {
 
     fn of(key: [u8; 16], recent: Recent) -> Repeats {
         let seed = SipHasher13::new_with_key(&key).hash(b"event identity");
-        Repeats { key, secrets: RapidSecrets::seed(seed), recent, producers: Producers::default() }
+        Repeats {
+            producer_key: key,
+            secrets: RapidSecrets::seed(seed),
+            recent,
+            producers: Producers::default(),
+        }
     }
 
     /// The hash that stands in the index entry for this identity; never 0.
@@ -108,7 +115,7 @@ impl Repeats {
     /// The hash of a producer's id.
     #[must_use]
     pub fn hash_producer(&self, producer: &[u8]) -> u64 {
-        let mut hasher = SipHasher13::new_with_key(&self.key);
+        let mut hasher = SipHasher13::new_with_key(&self.producer_key);
         hasher.write(b"producer");
         hasher.write(producer);
         hasher.finish()
@@ -144,6 +151,32 @@ impl Repeats {
             self.producers.remember(producer, sequence);
         }
         self.recent.push(id_hash, producer_time.to_bits(), event_type, received_unix_ns);
+    }
+
+    /// Takes what a checkpoint knows of the producers, before anything is remembered: the key of their hashes comes with
+    /// it. `origin` is the line of logs it must belong to.
+    ///
+    /// # Errors
+    /// [`Unusable`]; then nothing has changed.
+    pub fn restore_producers(&mut self, checkpoint: &[u8], origin: u64) -> Result<(), Unusable> {
+        (self.producers, self.producer_key) = Producers::read(checkpoint, origin)?;
+        Ok(())
+    }
+
+    /// Writes what is known of the producers down in place of what `to` held; false when the last checkpoint has it all.
+    /// [`Repeats::producers_saved`] says that it was kept.
+    #[must_use]
+    pub fn write_producers(&self, origin: u64, to: &mut Vec<u8>) -> bool {
+        let has_news = self.producers.has_news();
+        if has_news {
+            self.producers.write(origin, self.producer_key, to);
+        }
+        has_news
+    }
+
+    /// What was written down last is beside the log.
+    pub fn producers_saved(&mut self) {
+        self.producers.mark_saved();
     }
 
     /// Events forgotten before their 15 minutes were over, since the start.

@@ -4,10 +4,16 @@
 //! few gaps; the gaps are kept, and bounded. When there are too many, the lowest are forgotten: below that mark it can
 //! no longer be told what was stored, and an event there is stored again rather than lost. The same holds for a producer
 //! that was forgotten altogether.
+//!
+//! What is known outlives the process in a [`checkpoint`] beside the log.
+
+mod checkpoint;
 
 use std::collections::HashMap;
 
 use crate::limits;
+
+pub use checkpoint::{CHECKPOINT_BYTES_MAX, Unusable};
 
 /// What is known of a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +47,8 @@ struct Producer {
 pub struct Producers {
     known: HashMap<u64, Producer>,
     uses: u64,
+    /// `uses` of the last checkpoint.
+    saved: u64,
     gaps_forgotten: u64,
 }
 
@@ -108,6 +116,17 @@ impl Producers {
     #[must_use]
     pub fn gaps_forgotten(&self) -> u64 {
         self.gaps_forgotten
+    }
+
+    /// Whether anything was learnt since the last checkpoint.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        self.uses != self.saved
+    }
+
+    /// A checkpoint has everything that is known now.
+    pub fn mark_saved(&mut self) {
+        self.saved = self.uses;
     }
 
     fn make_room(&mut self) {

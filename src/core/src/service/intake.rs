@@ -13,7 +13,7 @@ use crate::convert::{
 };
 use crate::limits;
 use crate::log::{EventLog, Full, flags};
-use crate::metrics::names::{self, mark, refused};
+use crate::metrics::names::{self, checkpoint, mark, refused};
 use crate::repeats::{Identity, Numbered, Repeats};
 use crate::service::Notice;
 use crate::service::budget::Budget;
@@ -118,31 +118,77 @@ pub(super) struct Intake<L> {
     event_bytes_max: usize,
     /// Where a body is read ahead whose clocks raise a question.
     ahead: Vec<u8>,
+    /// Where a checkpoint is written before it goes beside the log.
+    checkpoint: Vec<u8>,
+    /// The last checkpoint could not be kept.
+    is_unkept: bool,
 }
 
 impl<L: EventLog> Intake<L> {
+    /// What must outlive a process (repeats, sessions) is learnt from the log first.
     pub(super) fn new(
-        mut log: L,
+        log: L,
         batching: Batching,
         sessions: Sessions,
         repeats: Repeats,
         span_bytes: usize,
         now: Now,
     ) -> Intake<L> {
-        // A fresh batch shows how large an event may be; a full log shows nothing and the default will do until then.
-        let event_bytes_max = match log.begin(now) {
-            Ok(()) => log.room().len(),
-            Err(Full) => limits::BATCH_BYTES_MIN as usize,
-        };
-        Intake {
+        let mut intake = Intake {
             log,
             batching,
             sessions,
             repeats,
             converter: Converter::with_span_bytes(span_bytes),
             notices: VecDeque::with_capacity(limits::NOTICES_MAX),
-            event_bytes_max,
+            event_bytes_max: limits::BATCH_BYTES_MIN as usize,
             ahead: Vec::new(),
+            checkpoint: Vec::new(),
+            is_unkept: false,
+        };
+        // Before a batch is opened, which may overwrite the oldest one.
+        intake.learn(now);
+        // A fresh batch shows how large an event may be; a full log shows nothing and the default will do until then.
+        if intake.log.begin(now) == Ok(()) {
+            intake.event_bytes_max = intake.log.room().len();
+        }
+        intake
+    }
+
+    /// Learns what the log knows from before: what is beside it first, then every event in it. What the events add is
+    /// put beside the log at once, since what a rotation has put aside may be gone at the next start.
+    fn learn(&mut self, now: Now) {
+        let found = self.log.read_checkpoint().and_then(|bytes| {
+            let Some(bytes) = bytes else { return Ok(()) };
+            let restored = self.repeats.restore_producers(&bytes, self.log.origin());
+            restored.map_err(|unusable| unusable.to_string())
+        });
+        if let Err(reason) = found {
+            names::PRODUCER_CHECKPOINTS.add(self.log.counters(), checkpoint::IGNORED, 1);
+            self.notice(Notice::ProducersUnknown { reason });
+        }
+        rebuild::rebuild(&self.log, &mut self.repeats, &mut self.sessions, now);
+        self.keep_producers();
+    }
+
+    /// Puts what is known of the producers beside the log, if there is anything new.
+    pub(super) fn keep_producers(&mut self) {
+        if !self.repeats.write_producers(self.log.origin(), &mut self.checkpoint) {
+            return;
+        }
+        match self.log.write_checkpoint(&self.checkpoint) {
+            Ok(()) => {
+                self.repeats.producers_saved();
+                self.is_unkept = false;
+                names::PRODUCER_CHECKPOINTS.add(self.log.counters(), checkpoint::WRITTEN, 1);
+            }
+            Err(reason) => {
+                names::PRODUCER_CHECKPOINTS.add(self.log.counters(), checkpoint::FAILED, 1);
+                // Said once: it is tried again and again.
+                if !std::mem::replace(&mut self.is_unkept, true) {
+                    self.notice(Notice::ProducersNotKept { reason });
+                }
+            }
         }
     }
 
@@ -188,6 +234,10 @@ impl<L: EventLog> Intake<L> {
         names::BATCH_LATENCY.observe(cells, waited_ns);
         names::QUEUE_EVENTS.set(cells, 0, 0);
         names::LOG_SEQUENCE.set(cells, 0, commit.first_sequence + u64::from(commit.events));
+        // Here and not at the turn's end, since a long turn may take a small log further than a quarter.
+        if self.log.checkpoint_due() {
+            self.keep_producers();
+        }
     }
 
     /// Reads on in a body until it ends, the budget is spent or the log is full.

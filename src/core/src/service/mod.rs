@@ -105,7 +105,8 @@ pub struct Service<L: EventLog> {
 }
 
 impl<L: EventLog> Service<L> {
-    /// A service that writes into this log. What must outlive a process (repeats, sessions) is learnt from it first.
+    /// A service that writes into this log. What must outlive a process (repeats, sessions) is learnt from it and from
+    /// what is kept beside it first.
     #[must_use]
     pub fn new(config: ServiceConfig, log: L, now: Now) -> Service<L> {
         let repeats = Repeats::new(log.id_key(), config.repeats_events);
@@ -125,9 +126,8 @@ impl<L: EventLog> Service<L> {
         Service::with_repeats(config, log, repeats, now)
     }
 
-    fn with_repeats(config: ServiceConfig, log: L, mut repeats: Repeats, now: Now) -> Service<L> {
-        let mut sessions = Sessions::new(log.id_key(), log.generation(), config.sessions);
-        rebuild::rebuild(&log, &mut repeats, &mut sessions, now);
+    fn with_repeats(config: ServiceConfig, log: L, repeats: Repeats, now: Now) -> Service<L> {
+        let sessions = Sessions::new(log.id_key(), log.generation(), config.sessions);
         let batching = Batching::new(config.batching, config.window_ns);
         let mut wheel = Wheel::new(now.mono_ns, limits::TIMER_TICK_NS);
         wheel.insert(now.mono_ns + limits::READER_CHECK_NS, Timer::Readers);
@@ -244,9 +244,10 @@ impl<L: EventLog> Service<L> {
         self.intake.log.next_sequence()
     }
 
-    /// Commits whatever is open. Call before the process ends.
+    /// Commits whatever is open, and puts beside the log what must outlive it. Call before the process ends.
     pub fn commit_all(&mut self, now: Now) {
         self.intake.commit(Cause::Drain, now);
+        self.intake.keep_producers();
     }
 
     /// Begins the shutdown: what was received is finished and answered, WebSockets are closed with 1001, and

@@ -31,6 +31,16 @@ pub enum Notice {
         /// How long it was full.
         after_ms: u64,
     },
+    /// What producers have sent could not be learnt from the checkpoint beside the log.
+    ProducersUnknown {
+        /// Why.
+        reason: String,
+    },
+    /// What producers have sent could not be kept beside the log.
+    ProducersNotKept {
+        /// Why.
+        reason: String,
+    },
     /// No more connections are accepted for now.
     ConnectionLimit {
         /// The limit.
@@ -65,6 +75,16 @@ impl fmt::Display for Notice {
             Notice::LogHasRoom { after_ms } => {
                 write!(f, "the log has room again after {after_ms} ms")
             }
+            Notice::ProducersUnknown { reason } => write!(
+                f,
+                "what is beside the log of producers' numbers is not used: {reason}; numbers that the log itself no \
+                 longer holds are stored again when they are sent again"
+            ),
+            Notice::ProducersNotKept { reason } => write!(
+                f,
+                "producers' numbers can't be kept beside the log: {reason}; after a restart those that the log no \
+                 longer holds are stored again when they are sent again"
+            ),
             Notice::ConnectionLimit { limit } => write!(
                 f,
                 "{limit} connections are open, which is the limit (--max-connections); further ones wait"

@@ -10,8 +10,10 @@
 //! | `append` | opening a frame, storing events in it, committing it |
 //! | `rotate` | sealing the log and going on in another |
 //! | `readers` | leases, detaching, status |
+//! | `beside` | what is kept in a file beside the log |
 
 mod append;
+mod beside;
 mod open;
 mod readers;
 mod recovery;
