@@ -416,7 +416,8 @@ impl<L: EventLog> Reactor<L> {
         socket.listed = false;
         let space = self.service.read_space(id, now);
         if space.is_empty() {
-            // Paused by the service; `flush` lists it again when it wants to read.
+            // Paused by the service; `flush` lists it again when it wants to read, also when that is at once.
+            self.changed.push(id);
             return None;
         }
         let room = space.len();

@@ -140,7 +140,7 @@ pub(super) fn limits() -> Vec<Setting> {
             Limits,
             Text,
             "BYTES",
-            "Bytes that all connections together hold of requests and messages that are not complete.",
+            "Bytes that all connections together hold of requests and messages that are not complete; one body of a lenient agent may go beyond.",
             "a size from 1MiB to 64GiB",
             |texts| bytes(texts, 1 << 20, 64 << 30).map(|size| size as usize),
             |value| shown(show_bytes(*value as u64))

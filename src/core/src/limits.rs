@@ -179,13 +179,15 @@ pub const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 pub const LINGER_NS: u64 = 10 * SECOND;
 /// A client that sends nothing for this long while we linger has understood.
 pub const LINGER_SILENCE_NS: u64 = 2 * SECOND;
-/// A connection that waits this long for a share of [`BUFFER_BYTES`] is answered 503, or closed with 1013.
+/// A connection that waits this long for a share of [`BUFFER_BYTES`] is answered 503, or closed with 1013; a lenient
+/// agent's body may then overdraw it, one at a time, and else waits on.
 pub const MEMORY_WAIT_NS: u64 = 5 * SECOND;
 /// The shared read buffer (see the measurements in `docs/performance.md`): reads of 64 KiB beat small ones on busy sockets.
 pub const READ_BYTES: usize = 64 * 1024;
 /// The most a connection that waits for its peer owns.
 pub const IDLE_BUFFER_BYTES: usize = 4 * 1024;
-/// Bytes all connections together hold of requests that are not complete, beside their [`IDLE_BUFFER_BYTES`].
+/// Bytes all connections together hold of requests that are not complete, beside their [`IDLE_BUFFER_BYTES`] and one
+/// lenient agent's body that may overdraw them.
 pub const BUFFER_BYTES: usize = 256 << 20;
 /// Read buffers that are kept for reuse: sixteen for a group of sockets that is read before the first one is looked at,
 /// the others for bodies that go on in turns.

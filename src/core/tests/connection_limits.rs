@@ -239,3 +239,83 @@ fn an_announced_length_alone_costs_nothing() {
     driver.send(&vec![b'x'; 100_000]);
     assert!(driver.conn.owned_bytes() <= 4 * limits::READ_BYTES, "it grows with what has come");
 }
+
+const MOD_HEAD: &[u8] =
+    b"POST / HTTP/1.1\r\nHost: localhost:8080\r\nUser-Agent: BalatroMCP/1.0\r\n\
+    Content-Length: 60000\r\n\r\n";
+
+/// A connection of the mod that waits for memory, of which there is none; gives what was taken of its body.
+fn starve(driver: &mut Driver) -> usize {
+    driver.send(MOD_HEAD);
+    let taken = driver.send(&[b'x'; 60_000]);
+    assert!(driver.conn.wants().memory && !driver.conn.wants().read);
+    taken
+}
+
+#[test]
+fn the_mod_waits_for_memory_as_long_as_a_body_may_take_and_is_never_answered_503() {
+    let config = ConnConfig { buffer_bytes: 1, ..ConnConfig::default() };
+    let mut driver = Driver::with(config.clone(), AccessConfig::default(), LOOPBACK);
+    // One holds the budget, another has overdrawn it; both go on slowly.
+    driver.send(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60000\r\n\r\n");
+    driver.send(&[b'x'; 30_000]);
+    let mut holder = Connection::new(LOOPBACK, &config, driver.now_ns);
+    swap(&mut driver, &mut holder);
+    starve(&mut driver);
+    assert_eq!(driver.fire(), ConnTimer::Memory);
+    assert!(driver.conn.wants().read && !driver.conn.wants().memory, "it may overdraw");
+    assert!(driver.shared.pool.used() <= 2 * limits::READ_BYTES);
+    let mut overdrawn = Connection::new(LOOPBACK, &config, driver.now_ns);
+    swap(&mut driver, &mut overdrawn);
+
+    let begin = driver.now_ns;
+    starve(&mut driver);
+    let mut waits = 0;
+    while driver.fire() == ConnTimer::Memory {
+        waits += 1;
+        assert!(driver.sent.is_empty() && driver.conn.wants().memory);
+    }
+    assert_eq!(driver.now_ns, begin + limits::BODY_NS);
+    assert!(waits >= limits::BODY_NS / limits::MEMORY_WAIT_NS - 1, "{waits}");
+    assert_eq!(driver.statuses(), [408]);
+    assert_eq!(driver.shared.tally.get(Counted::Refused503), 0);
+    holder.release(&mut driver.shared);
+    overdrawn.release(&mut driver.shared);
+    assert_eq!(driver.shared.pool.used(), 0);
+}
+
+#[test]
+fn who_waited_for_memory_was_not_slow_meanwhile() {
+    let config = ConnConfig { buffer_bytes: 1, ..ConnConfig::default() };
+    let mut driver = Driver::with(config.clone(), AccessConfig::default(), LOOPBACK);
+    let mut holders = Vec::new();
+    for _ in 0..2 {
+        // The second one overdraws.
+        driver.send(MOD_HEAD);
+        driver.send(&[b'x'; 30_000]);
+        if driver.conn.wants().memory {
+            assert_eq!(driver.fire(), ConnTimer::Memory);
+        }
+        let conn = Connection::new(LOOPBACK, &config, driver.now_ns);
+        holders.push(std::mem::replace(&mut driver.conn, conn));
+    }
+    let begin = driver.now_ns;
+    let taken = starve(&mut driver);
+    while driver.now_ns < begin + 60 * SECOND {
+        assert_eq!(driver.fire(), ConnTimer::Memory);
+    }
+    let waited = driver.now_ns - begin;
+    for holder in holders {
+        holder.release(&mut driver.shared);
+    }
+    driver.send(b"x");
+    let (timer, at) = driver.conn.deadline(&driver.shared).expect("the rest of the body");
+    assert_eq!(timer, ConnTimer::Body);
+    assert!(at >= begin + waited + limits::BODY_GRACE_NS, "it has its time as if it had just come");
+    driver.send(&vec![b'x'; 60_000 - taken - 1]);
+    assert_eq!(driver.statuses(), [200]);
+    assert!(matches!(
+        driver.seen.last(),
+        Some(Seen::Request { lenient: true, length: 60_000, .. })
+    ));
+}

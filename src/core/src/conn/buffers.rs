@@ -51,31 +51,53 @@ impl Receive {
     }
 
     /// Makes room to read into. `missing` is how many bytes the message in progress is known to lack, `most` the
-    /// longest this buffer may become. Returns false when the budget of all connections does not allow it.
-    pub(super) fn make_room(&mut self, pool: &mut BufferPool, missing: usize, most: usize) -> bool {
-        if self.start > 0 {
-            self.buffer.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
-        }
+    /// longest this buffer may become.
+    ///
+    /// # Errors
+    /// How many bytes the budget of all connections must have free for it, when it has fewer.
+    pub(super) fn make_room(
+        &mut self,
+        pool: &mut BufferPool,
+        missing: usize,
+        most: usize,
+    ) -> Result<(), usize> {
+        self.move_to_front();
         let owned = self.buffer.len();
+        let mut needs = 0;
         if owned == 0 {
             self.buffer = match pool.take_read() {
                 Some(buffer) => buffer,
                 None => pool.take_small(),
             };
         } else if owned <= limits::IDLE_BUFFER_BYTES {
+            needs = limits::READ_BYTES;
             if let Some(buffer) = pool.take_read() {
                 self.move_to(buffer, pool);
             }
         } else if self.end == owned {
             // Grow with what has come, not with what was announced: a length alone costs a client nothing.
             let wanted = if missing > 0 { owned + missing } else { owned * 4 };
-            let size = wanted.min(owned * 4).min(most).max(owned + limits::IDLE_BUFFER_BYTES);
-            if let Some(buffer) = pool.take_large(size) {
+            needs = wanted.min(owned * 4).min(most).max(owned + limits::IDLE_BUFFER_BYTES);
+            if let Some(buffer) = pool.take_large(needs) {
                 self.move_to(buffer, pool);
             }
         }
-        self.end < self.buffer.len()
+        if self.end < self.buffer.len() { Ok(()) } else { Err(needs) }
+    }
+
+    /// Makes room for `whole` bytes in all, beyond the budget. False while somebody else has overdrawn it.
+    pub(super) fn overdraw(&mut self, pool: &mut BufferPool, whole: usize) -> bool {
+        self.move_to_front();
+        let Some(buffer) = pool.overdraw(whole.max(limits::READ_BYTES)) else { return false };
+        self.move_to(buffer, pool);
+        true
+    }
+
+    fn move_to_front(&mut self) {
+        if self.start > 0 {
+            self.buffer.copy_within(self.start..self.end, 0);
+            (self.start, self.end) = (0, self.end - self.start);
+        }
     }
 
     /// The space to read into.

@@ -141,6 +141,7 @@ impl Connection {
                 }
                 self.phase = Phase::Body { reader, cursor: length };
                 self.phase_ns = now_ns;
+                self.starved_before_ns = 0;
             }
         }
     }

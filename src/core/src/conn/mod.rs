@@ -71,7 +71,7 @@ pub struct Wants {
     /// Close the socket and [`Connection::release`] the machine.
     pub close: bool,
     /// Reading waits for the budget of all connections: call [`Connection::read_space`] again when
-    /// [`BufferPool::available`] has grown.
+    /// [`BufferPool::available`] has grown to [`Connection::memory_needed`].
     pub memory: bool,
 }
 
@@ -96,6 +96,16 @@ enum Phase {
 
 impl Phase {
     const HEAD: Phase = Phase::Head { scan: HeadScan::NEW, empty_lines: 0 };
+}
+
+/// A wait for the budget of all connections.
+#[derive(Clone, Copy, Debug)]
+struct Starved {
+    since_ns: u64,
+    /// When it has taken too long, or the budget may be overdrawn.
+    due_ns: u64,
+    /// Bytes that the budget must have free.
+    needs: usize,
 }
 
 /// One connection. See the module's comment for how to drive it.
@@ -123,8 +133,10 @@ pub struct Connection {
     phase_ns: u64,
     /// When bytes last came.
     heard_ns: u64,
-    /// Since when reading waits for the budget.
-    starved_ns: Option<u64>,
+    /// Reading waits for the budget.
+    starved: Option<Starved>,
+    /// How long it has waited so in the body in progress.
+    starved_before_ns: u64,
     /// The WebSocket codec's share of the budget.
     claimed: usize,
 }
@@ -147,7 +159,8 @@ impl Connection {
             output_high: config.output_high_bytes,
             phase_ns: now_ns,
             heard_ns: now_ns,
-            starved_ns: None,
+            starved: None,
+            starved_before_ns: 0,
             claimed: 0,
         }
     }
@@ -159,7 +172,31 @@ impl Connection {
         if self.peer_closed || !self.phase_reads() {
             return &mut [];
         }
-        let (mut missing, mut most) = (0, limits::READ_BYTES);
+        let (missing, most) = self.room_to_make(shared);
+        let room = self
+            .claim_codec(&mut shared.pool)
+            .and_then(|()| self.receive.make_room(&mut shared.pool, missing, most));
+        match room {
+            Ok(()) => {
+                self.fed(now_ns);
+                self.receive.space()
+            }
+            Err(needs) => {
+                match &mut self.starved {
+                    Some(starved) => starved.needs = needs,
+                    None => {
+                        shared.tally.add(Counted::WaitedForMemory);
+                        let due_ns = now_ns.saturating_add(shared.config.memory_wait_ns);
+                        self.starved = Some(Starved { since_ns: now_ns, due_ns, needs });
+                    }
+                }
+                &mut []
+            }
+        }
+    }
+
+    /// How many bytes the message in progress is known to lack, and how large the receive buffer may become.
+    fn room_to_make(&mut self, shared: &Shared) -> (usize, usize) {
         match &mut self.phase {
             Phase::Body { reader, cursor } => {
                 let kept = self.head.length + reader.kept();
@@ -168,23 +205,23 @@ impl Connection {
                     self.receive.close_gap(kept, *cursor);
                     *cursor = kept;
                 }
-                missing = reader.announced().saturating_sub(self.receive.len() - *cursor);
-                most = limits::HEAD_BYTES_MAX + shared.config.max_body_bytes + limits::READ_BYTES;
+                let missing = reader.announced().saturating_sub(self.receive.len() - *cursor);
+                let most =
+                    limits::HEAD_BYTES_MAX + shared.config.max_body_bytes + limits::READ_BYTES;
+                (missing, most)
             }
-            Phase::Linger => self.receive.clear(),
-            _ => {}
+            Phase::Linger => {
+                self.receive.clear();
+                (0, limits::READ_BYTES)
+            }
+            _ => (0, limits::READ_BYTES),
         }
-        let has_room = self.claim_codec(&mut shared.pool)
-            && self.receive.make_room(&mut shared.pool, missing, most);
-        if has_room {
-            self.starved_ns = None;
-            self.receive.space()
-        } else {
-            if self.starved_ns.is_none() {
-                shared.tally.add(Counted::WaitedForMemory);
-                self.starved_ns = Some(now_ns);
-            }
-            &mut []
+    }
+
+    /// Reading waits for memory no longer.
+    fn fed(&mut self, now_ns: u64) {
+        if let Some(Starved { since_ns, .. }) = self.starved.take() {
+            self.starved_before_ns += now_ns.saturating_sub(since_ns);
         }
     }
 
@@ -208,7 +245,7 @@ impl Connection {
     /// The peer sends nothing any more. What it sent whole is still handed out, and answered.
     pub fn peer_closed(&mut self) {
         self.peer_closed = true;
-        self.starved_ns = None;
+        self.starved = None;
     }
 
     /// The peer has reset the connection. What it sent whole is still handed out; answers are dropped.
@@ -382,7 +419,8 @@ impl Connection {
             _ => self.receive.settle(&mut shared.pool),
         }
         self.output.settle(&mut shared.pool);
-        self.claim_codec(&mut shared.pool);
+        // What is not granted now is asked for again when there is more to read.
+        let _granted_or_not = self.claim_codec(&mut shared.pool);
     }
 
     /// Gives everything back. The connection is over.
@@ -398,7 +436,7 @@ impl Connection {
     pub fn wants(&self) -> Wants {
         let pending = !self.output.is_empty();
         Wants {
-            read: !self.peer_closed && self.starved_ns.is_none() && self.phase_reads(),
+            read: !self.peer_closed && self.starved.is_none() && self.phase_reads(),
             write: pending,
             shut_down: matches!(self.phase, Phase::Linger) && !pending,
             close: !pending
@@ -407,8 +445,13 @@ impl Connection {
                     Phase::Linger => self.peer_closed,
                     _ => false,
                 },
-            memory: self.starved_ns.is_some(),
+            memory: self.starved.is_some(),
         }
+    }
+
+    /// Bytes that the budget must have free for reading to go on; 0 when it does not wait for that.
+    pub fn memory_needed(&self) -> usize {
+        self.starved.map_or(0, |starved| starved.needs)
     }
 
     /// Who is on the other end.
@@ -460,7 +503,7 @@ impl Connection {
         debug_assert!(matches!(phase, Phase::Linger | Phase::Finish), "an ending");
         self.phase = phase;
         self.message_in_hand = false;
-        self.starved_ns = None;
+        self.starved = None;
         self.receive.clear();
         self.phase_ns = now_ns;
     }

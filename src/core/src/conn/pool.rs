@@ -72,6 +72,15 @@ impl BufferPool {
         self.claim(bytes).then(|| vec![0; bytes])
     }
 
+    /// A buffer of `bytes`, at least a read buffer, beyond the budget; `None` while something is lent beyond it.
+    pub(super) fn overdraw(&mut self, bytes: usize) -> Option<Vec<u8>> {
+        debug_assert!(bytes >= limits::READ_BYTES, "smaller ones are pooled");
+        (self.used <= self.budget).then(|| {
+            self.used += bytes;
+            vec![0; bytes]
+        })
+    }
+
     /// Takes any of these buffers back.
     pub(super) fn give(&mut self, buffer: Vec<u8>) {
         match buffer.len() {

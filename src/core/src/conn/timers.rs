@@ -1,7 +1,7 @@
 //! What a connection waits for, and what happens when it waited too long.
 
 use super::{Connection, Counted, Phase, Shared};
-use crate::http::{Fault, Refusal, Status};
+use crate::http::{Fault, Framing, Refusal, Status};
 use crate::limits;
 use crate::time::SECOND;
 use crate::ws::{CloseCode, WsTimer};
@@ -17,7 +17,7 @@ pub enum ConnTimer {
     Idle,
     /// A client that takes nothing of its answers.
     Output,
-    /// A share of the buffer budget (503, or close 1013).
+    /// A share of the buffer budget (503, or close 1013; a lenient agent's body goes on to wait).
     Memory,
     /// A client that has been refused and still sends.
     Linger,
@@ -61,7 +61,7 @@ impl Connection {
         if let Phase::Head { .. } = &self.phase
             && self.receive.is_empty()
             && self.output.is_empty()
-            && self.starved_ns.is_none()
+            && self.starved.is_none()
         {
             return Some((ConnTimer::Idle, self.phase_ns.saturating_add(config.idle_ns)));
         }
@@ -77,7 +77,12 @@ impl Connection {
             Phase::Body { reader, .. } => {
                 let earned =
                     reader.total().saturating_mul(SECOND) / config.body_bytes_per_second.max(1);
-                let wait_ns = config.body_grace_ns.saturating_add(earned).min(config.body_ns);
+                // Who waited for us was not slow meanwhile.
+                let wait_ns = config
+                    .body_grace_ns
+                    .saturating_add(earned)
+                    .saturating_add(self.starved_before_ns)
+                    .min(config.body_ns);
                 since_phase(ConnTimer::Body, wait_ns)
             }
             Phase::Linger if self.output.is_empty() => {
@@ -85,17 +90,20 @@ impl Connection {
                 Some((ConnTimer::Linger, silence.min(self.phase_ns + limits::LINGER_NS)))
             }
             Phase::WebSocket(machine) => {
-                let reading = self.phase_reads() && self.starved_ns.is_none();
+                let reading = self.phase_reads() && self.starved.is_none();
                 machine.deadline(&config.ws, reading).map(|(timer, at)| (timer.into(), at))
             }
             _ => None,
         };
         let output = (!self.output.is_empty())
             .then(|| (ConnTimer::Output, self.output.stalled_ns() + config.output_stall_ns));
-        let memory =
-            self.starved_ns.map(|since| (ConnTimer::Memory, since + config.memory_wait_ns));
-        // While reading waits for memory the client can't be slow.
-        let phase = phase.filter(|_| memory.is_none());
+        let memory = self.starved.map(|starved| (ConnTimer::Memory, starved.due_ns));
+        // While reading waits for memory the client can't be slow. Who waits without end has the time of the longest body.
+        let phase = match memory {
+            None => phase,
+            Some(_) if self.is_lenient_body() => since_phase(ConnTimer::Body, config.body_ns),
+            Some(_) => None,
+        };
         [phase, output, memory].into_iter().flatten().min_by_key(|&(_, at)| at)
     }
 
@@ -121,6 +129,7 @@ impl Connection {
                 let reason = "other messages hold all the memory set aside for incomplete ones";
                 self.fail_websocket(shared, CloseCode::TryAgain, reason, now_ns);
             }
+            ConnTimer::Memory if self.is_lenient_body() => self.overdraw(shared, now_ns),
             ConnTimer::Memory => self.answer_headless(shared, NO_MEMORY, now_ns),
             ConnTimer::Linger => self.end(Phase::Finish, now_ns),
             ConnTimer::Heartbeat => {
@@ -136,6 +145,27 @@ impl Connection {
                 self.fail_websocket(shared, CloseCode::Internal, reason, now_ns);
             }
             ConnTimer::Close => self.end(Phase::Finish, now_ns),
+        }
+    }
+
+    /// Whether a lenient agent's body is on its way. To the mod any refusal is an outage, after which it throws away most
+    /// of what it holds; so its body waits for memory as long as a body may take at all, and TCP makes the mod wait.
+    const fn is_lenient_body(&self) -> bool {
+        self.lenient && matches!(self.phase, Phase::Body { .. })
+    }
+
+    /// A body that may not be refused has waited long. All the others may wait for memory as it does, each with a part of
+    /// its body, so that none of it ever comes back: one at a time is given what it lacks beyond the budget.
+    fn overdraw(&mut self, shared: &mut Shared, now_ns: u64) {
+        let (missing, most) = self.room_to_make(shared);
+        let whole = match self.head.framing {
+            Framing::Fixed(_) if missing > 0 => self.receive.len() + missing,
+            _ => most,
+        };
+        if self.receive.overdraw(&mut shared.pool, whole) {
+            self.fed(now_ns);
+        } else if let Some(starved) = &mut self.starved {
+            starved.due_ns = now_ns.saturating_add(shared.config.memory_wait_ns);
         }
     }
 

@@ -141,7 +141,7 @@ impl Connection {
 
     /// Brings the codec's share of the budget to what it holds, in steps of a read buffer. False when the budget does
     /// not allow it.
-    pub(super) fn claim_codec(&mut self, pool: &mut super::BufferPool) -> bool {
+    pub(super) fn claim_codec(&mut self, pool: &mut super::BufferPool) -> Result<(), usize> {
         let held = match &self.phase {
             Phase::WebSocket(machine) => machine.held_bytes(),
             _ => 0,
@@ -150,9 +150,9 @@ impl Connection {
         if share < self.claimed {
             pool.unclaim(self.claimed - share);
         } else if share > self.claimed && !pool.claim(share - self.claimed) {
-            return false;
+            return Err(share - self.claimed);
         }
         self.claimed = share;
-        true
+        Ok(())
     }
 }

@@ -194,11 +194,15 @@ impl<L: EventLog> Service<L> {
         conn.machine.settle(&mut self.shared);
         let mut wants = conn.machine.wants();
         if wants.memory {
-            if self.shared.pool.available() >= limits::READ_BYTES {
+            let needs = conn.machine.memory_needed();
+            if self.shared.pool.available() >= needs {
                 wants.read = true;
-            } else if !conn.is_starved {
-                conn.is_starved = true;
-                self.starved.push(id);
+            } else {
+                self.starved_least = self.starved_least.min(needs);
+                if !conn.is_starved {
+                    conn.is_starved = true;
+                    self.starved.push(id);
+                }
             }
         }
         wants
@@ -231,11 +235,17 @@ impl<L: EventLog> Service<L> {
         to.append(&mut self.changed);
     }
 
+    /// Whether there is memory for one of the connections whose reading waits for some.
+    pub(super) fn can_feed(&self) -> bool {
+        !self.starved.is_empty() && self.shared.pool.available() >= self.starved_least
+    }
+
     /// Looks again at connections whose reading waited for memory, when there is some.
     pub(super) fn feed_starved(&mut self) {
-        if self.starved.is_empty() || self.shared.pool.available() < limits::READ_BYTES {
+        if !self.can_feed() {
             return;
         }
+        self.starved_least = usize::MAX;
         for id in std::mem::take(&mut self.starved) {
             if let Some(conn) = self.conns.get_mut(id) {
                 conn.is_starved = false;

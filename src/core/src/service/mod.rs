@@ -93,6 +93,8 @@ pub struct Service<L: EventLog> {
     changed: Vec<ConnId>,
     /// Connections whose reading waits for memory.
     starved: Vec<ConnId>,
+    /// The least that one of them needs.
+    starved_least: usize,
     full: FullLog,
     saturation: Stopwatch,
     answers: Answers,
@@ -146,6 +148,7 @@ impl<L: EventLog> Service<L> {
             ready: VecDeque::new(),
             changed: Vec::new(),
             starved: Vec::new(),
+            starved_least: usize::MAX,
             full: FullLog::new(),
             saturation: Stopwatch::new(names::CONNECTIONS_SATURATED),
             answers: Answers::new(),
@@ -173,10 +176,10 @@ impl<L: EventLog> Service<L> {
         self.has_work()
     }
 
-    /// Whether bodies wait only for their turn: then the shell must not sleep.
+    /// Whether bodies wait only for their turn, or for memory that is there: then the shell must not sleep.
     #[must_use]
     pub fn has_work(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || self.can_feed()
     }
 
     /// Does what is due.

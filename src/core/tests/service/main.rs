@@ -12,6 +12,7 @@ mod endpoints;
 mod full_log;
 mod golden;
 mod harness;
+mod memory;
 mod restart;
 mod sessions;
 mod shutdown;
