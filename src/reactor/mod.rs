@@ -5,8 +5,9 @@
 //!
 //! 1. poll: sleep until a socket is ready or the next deadline
 //! 2. accept what waits, up to the cap
-//! 3. read what is ready, hand it to the service, send the answer (before the wake of readers;
-//!    what is of high priority, and what came alone, is committed and its readers woken before)
+//! 3. by groups of sockets: read what is ready, hand it to the service, send the answers (before the
+//!    wake of readers; what is of high priority, and what came alone, is committed and its readers
+//!    woken before)
 //! 4. resume suspended bodies, within the turn's budget
 //! 5. timers
 //! 6. send what 4 and 5 have queued
