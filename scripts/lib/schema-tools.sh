@@ -18,7 +18,7 @@ schema_python() {
     echo "installing CPython 3.12, the newest that the compiler of protobuf 4.25 is there for ..." >&2
     if candidate="$(require_python)" && "$candidate" -m venv "$ROOT/.tools/uv" &&
         "$ROOT/.tools/uv/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$UV_VERSION" &&
-        "$ROOT/.tools/uv/bin/uv" python install --quiet --no-bin --install-dir "$ROOT/.tools/python" 3.12 >&2; then
+        "$ROOT/.tools/uv/bin/uv" python install --no-bin --install-dir "$ROOT/.tools/python" 3.12 >&2; then
         for candidate in "$ROOT"/.tools/python/cpython-3.12*/bin/python3.12; do echo "$candidate"; return 0; done
     fi
     missing "no CPython 3.11 or 3.12, and none could be installed" "name one: PYTHON=/path/to/python3.12"
