@@ -56,35 +56,56 @@ def quantile_of(histogram: Sequence[tuple[int, int]], quantile: float) -> float:
     return math.nan
 
 
-def interval(values: Sequence[float]) -> dict[str, float] | None:
-    """The median and the interval that holds the true one with 95 % confidence (by ranks: no assumption on the shape).
+# What intervals are to hold the true median with.
+CONFIDENCE = 0.95
+# Samples that have to lie beyond a percentile before it says anything of the next run.
+BEYOND = 10
 
-    Below six values no ranks give 95 %, and the interval is the whole range.
+
+def enough_for(quantile: float, count: float) -> bool:
+    """Whether so many samples tell this percentile; the largest of them (1.0) is always what it is."""
+    # A hair less, since 0.999 is not quite 0.999.
+    return quantile >= 1.0 or count * (1.0 - quantile) >= BEYOND - 1e-6
+
+
+def interval(values: Iterable[float | None]) -> dict[str, float] | None:
+    """The median, and the interval by ranks (no assumption on the shape) that holds the true one.
+
+    `confidence` is what these ranks give: the narrowest pair with at least 95 %. Below six values there is none, and the
+    interval is the whole range, with what that gives: 94 % of five, 88 % of four, 50 % of two, 0 of one.
     """
-    values = sorted(value for value in values if value is not None and not math.isnan(value))
-    if not values:
+    ordered = sorted(value for value in values if value is not None and not math.isnan(value))
+    if not ordered:
         return None
-    count = len(values)
-    below, rank = 0.0, 0
-    while rank < count // 2:
-        below += math.comb(count, rank) / 2**count
-        if below > 0.025:
-            break
+    count = len(ordered)
+
+    def outside(rank: int) -> float:
+        """The chance that the true median lies beyond this rank from either end."""
+        return 2 * sum(math.comb(count, below) for below in range(rank + 1)) / 2**count
+
+    rank = 0
+    while rank + 1 <= (count - 1) // 2 and outside(rank + 1) <= 1 - CONFIDENCE:
         rank += 1
-    low = max(rank - 1, 0)
     return {
-        "median": float(np.median(values)),
-        "low": values[low],
-        "high": values[count - 1 - low],
+        "median": float(np.median(ordered)),
+        "low": ordered[rank],
+        "high": ordered[count - 1 - rank],
         "count": count,
+        "confidence": max(1 - outside(rank), 0.0),
     }
 
 
 def text(found: dict[str, float] | None, digits: int = 2) -> str:
-    """`1.23 (1.20 to 1.29)`."""
+    """`1.23 (1.20 to 1.29)` with 95 % confidence; with less it says so, and one value alone has no interval."""
     if found is None:
         return "-"
-    return f"{found['median']:.{digits}f} ({found['low']:.{digits}f} to {found['high']:.{digits}f})"
+    median = f"{found['median']:,.{digits}f}"
+    if found["count"] < 2:
+        return median
+    confidence = found.get("confidence", CONFIDENCE)
+    # Rounded down: 94.9 % is not 95.
+    less = "" if confidence >= CONFIDENCE else f"; {math.floor(confidence * 100)} %"
+    return f"{median} ({found['low']:,.{digits}f} to {found['high']:,.{digits}f}{less})"
 
 
 def log_lines(histogram: Sequence[tuple[int, int]], width: int = 50) -> list[str]:
