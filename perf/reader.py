@@ -7,7 +7,6 @@ the log's index carries it as `producer_time`. Obeys `measure.consumer`'s comman
 import sys
 import time
 
-import numpy as np
 from jimbot.mcp import Reader
 from measure.consumer import Samples
 
@@ -16,20 +15,17 @@ def main() -> None:
     samples = Samples()
     readers: list[Reader] = []
 
+    def begin() -> None:
+        # What came while we were away is not for us.
+        readers.append(Reader(sys.argv[1], start="latest", spin=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
+
     def take() -> None:
-        if not readers:
-            readers.append(Reader(sys.argv[1], start="latest", spin=float(sys.argv[2]) if len(sys.argv) > 2 else 0.0))
         batch = readers[0].read(timeout=0.2)
         seen_ns = time.monotonic_ns()
         if batch is not None:
-            samples.add((batch.index["producer_time"] * 1e6).astype(np.int64), seen_ns)
-        if not samples.active:
-            # What comes meanwhile is not for us: a new reader starts at the end again.
-            del batch
-            readers.pop().close()
+            samples.add_ms(batch.index["producer_time"].copy(), seen_ns)
 
-    take()
-    samples.run(take)
+    samples.run(take, begin=begin, leave=lambda: readers.pop().close())
 
 
 if __name__ == "__main__":

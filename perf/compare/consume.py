@@ -1,7 +1,7 @@
 """The Python processes at the end of the peers' paths: consume.py KIND ADDRESS
 
-Each has an event's bytes in hand and its time read from them, in the cheapest way that the peer's own Python library
-offers; nobody parses a body here but the servers that must. `measure.consumer` says how they are spoken to.
+Each has an event's bytes in hand in the cheapest way that the peer's own Python library offers; nobody parses a body
+here but the servers that must. `measure.consumer` says how they are spoken to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import socket
 import struct
-import subprocess
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,16 +20,11 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-import numpy as np  # noqa: E402
-from measure.consumer import Samples, sent_ns  # noqa: E402
-from measure.stats import latency  # noqa: E402
-from produce import drive  # noqa: E402
+import uvloop  # noqa: E402
+from measure.consumer import Samples  # noqa: E402
+from produce import Bodies, drive  # noqa: E402
 
 WAIT_SECONDS = 0.2
-
-
-def take_all(samples: Samples, bodies: list[bytes]) -> None:
-    samples.add(np.array([sent_ns(body) for body in bodies], dtype=np.int64))
 
 
 def axum(address: str) -> None:
@@ -55,7 +49,8 @@ def axum(address: str) -> None:
             times.append(sent_ms)
             at += head.size + length
         rest = data[at:]
-        samples.add((np.array(times) * 1e6).astype(np.int64))
+        if times:
+            samples.add_ms(times)
 
     samples.run(take)
 
@@ -65,17 +60,21 @@ def redis(address: str) -> None:
 
     host, _, port = address.rpartition(":")
     connection, samples = client.Redis(host, int(port)), Samples()
-    last: bytes | str = "$"
+    last: bytes | str = "0-0"
+
+    def begin() -> None:
+        nonlocal last
+        # The last entry by its name: "$" would be the last one when the first read begins.
+        newest = connection.xrevrange("events", count=1)
+        last = newest[0][0] if newest else "0-0"
 
     def take() -> None:
         nonlocal last
         for _, entries in connection.xread({"events": last}, count=1024, block=int(WAIT_SECONDS * 1e3)) or []:
-            take_all(samples, [entry[b"e"] for _, entry in entries])
+            samples.add_bodies([entry[b"e"] for _, entry in entries])
             last = entries[-1][0]
-        if not samples.active:
-            last = "$"
 
-    samples.run(take)
+    samples.run(take, begin=begin)
 
 
 def zeromq(address: str) -> None:
@@ -94,7 +93,7 @@ def zeromq(address: str) -> None:
         except zmq.Again:
             if not bodies:
                 return
-        take_all(samples, bodies)
+        samples.add_bodies(bodies)
 
     samples.run(take)
 
@@ -112,12 +111,30 @@ async def nats(address: str, stored: bool) -> None:
     connection = await client.connect(f"nats://{address}")
 
     async def take(message: Any) -> None:
-        samples.add_one(sent_ns(message.data))
+        samples.add_bodies([message.data])
 
     if stored:
         stream = connection.jetstream()
         await stream.add_stream(name="stored", subjects=["stored"], max_msgs=400_000, storage="file")
-        await stream.subscribe("stored", cb=take, ordered_consumer=True, pending_msgs_limit=-1, pending_bytes_limit=-1)
+        subscriptions: list[Any] = []
+
+        async def switch(active: bool) -> None:
+            if active:
+                subscriptions.append(
+                    await stream.subscribe(
+                        "stored", cb=take, ordered_consumer=True, deliver_policy=client.js.api.DeliverPolicy.NEW,
+                        pending_msgs_limit=-1, pending_bytes_limit=-1,
+                    )
+                )
+                return
+            left = subscriptions.pop()
+            name = (await left.consumer_info()).name
+            await left.unsubscribe()
+            await stream.delete_consumer("stored", name)
+
+        await switch(True)
+        loop = asyncio.get_running_loop()
+        samples.switched = lambda active: asyncio.run_coroutine_threadsafe(switch(active), loop).result()
     else:
         await connection.subscribe("events", cb=take, pending_msgs_limit=-1, pending_bytes_limit=-1)
     await connection.flush()
@@ -135,7 +152,7 @@ async def in_one_process(serve: Callable[[asyncio.Queue[float]], Awaitable[str]]
             times = [await queue.get()]
             while not queue.empty():
                 times.append(queue.get_nowait())
-            samples.add((np.array(times) * 1e6).astype(np.int64))
+            samples.add_ms(times)
 
     consumer = asyncio.create_task(consume())
     await until_closed(samples, {"address": address})
@@ -205,13 +222,6 @@ class Sending:
                     yield line
 
 
-def small_template() -> Any:
-    from measure.process import binary
-    from produce import Template
-
-    return Template(subprocess.run([binary("jimbot-load"), "--print", "1"], capture_output=True, check=True).stdout.strip())
-
-
 def pin(cpu: int, pid: int = 0) -> None:
     """All threads that a process has so far; those that they start stay there."""
     for task in Path(f"/proc/{pid or os.getpid()}/task").iterdir():
@@ -226,14 +236,12 @@ def put_into(events: Any, orders: Any, answers: Any, cpu: int) -> None:
         for body in bodies:
             events.put(body)
 
-    template = small_template()
+    bodies = Bodies()
     while (order := orders.get()) is not None:
-        answers.put(drive(template, send, *order))
+        answers.put(drive(bodies, send, *order))
 
 
 def queue(place: str) -> None:
-    import queue as standard
-
     producer_cpu, consumer_cpu, _ = place.split(maxsplit=2)
     context = multiprocessing.get_context("spawn")
     events, orders, answers = context.Queue(16384), context.Queue(), context.Queue()
@@ -248,13 +256,13 @@ def queue(place: str) -> None:
         return told
 
     def take() -> None:
-        try:
-            samples.add_one(sent_ns(events.get(timeout=WAIT_SECONDS)))
-        except standard.Empty:
-            pass
+        # Without a timeout: with one each takes a selector to look at the pipe first.
+        body = events.get()
+        if body is not None:
+            samples.add_bodies([body])
 
     sys.stdin = Sending(sys.stdin, order)  # type: ignore[assignment]
-    samples.run(take, {"producer": producer.pid, "consumer": os.getpid()})
+    samples.run(take, {"producer": producer.pid, "consumer": os.getpid()}, end=lambda: events.put(None))
     orders.put(None)
     producer.join()
 
@@ -288,14 +296,13 @@ def start_ray(work: str) -> Any:
             return os.getpid()
 
         def deliver_batch(self, bodies: list[bytes]) -> None:
-            take_all(self.samples, bodies)
+            self.samples.add_bodies(bodies)
 
         def begin(self) -> None:
             self.samples.begin()
 
         def report(self) -> dict[str, Any]:
-            # Calls of one caller come in their order: all that was delivered before is here.
-            return latency(self.samples.all_ns())
+            return self.samples.told(self.samples.all_ns())
 
     producer_cpu, consumer_cpu, folder = work.split(maxsplit=2)
     reasons = []
@@ -328,7 +335,7 @@ def ray_actor(work: str) -> None:
         if len(under_way) > RAY_CALLS:
             ray.get(under_way.popleft())
 
-    template = small_template()
+    made = Bodies()
     print(json.dumps({"ready": True, "producer": os.getpid(), "consumer": consumer}), flush=True)
     for line in sys.stdin:
         told: dict[str, Any] = {}
@@ -336,10 +343,13 @@ def ray_actor(work: str) -> None:
             case ["begin"]:
                 ray.get(actor.begin.remote())
             case ["send", rate, seconds]:
-                told = drive(template, send, rate, float(seconds))
+                told = drive(made, send, rate, float(seconds))
+            case ["settle", _, _]:
+                # Calls of one caller come in their order: when the last has returned all have.
+                ray.get(list(under_way))
+                under_way.clear()
             case ["report", _, _]:
                 told = ray.get(actor.report.remote())
-                under_way.clear()
         print(json.dumps(told), flush=True)
     ray.shutdown()
 
@@ -348,11 +358,11 @@ def main() -> None:
     kind, address = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     match kind:
         case "nats" | "jetstream":
-            asyncio.run(nats(address, kind == "jetstream"))
+            uvloop.run(nats(address, kind == "jetstream"))
         case "fastapi":
-            asyncio.run(in_one_process(fastapi))
+            uvloop.run(in_one_process(fastapi))
         case "websockets":
-            asyncio.run(in_one_process(websockets))
+            uvloop.run(in_one_process(websockets))
         case _:
             {"axum": axum, "redis": redis, "zeromq": zeromq, "queue": queue, "ray": ray_actor}[kind](address)
 

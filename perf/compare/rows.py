@@ -7,7 +7,10 @@ is no server, the producer has the server's CPU.
 
 from __future__ import annotations
 
+import functools
 import os
+import resource
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from measure import machine
 from measure.consumer import Consumer
 from measure.process import (
     CLIENT_CPU,
@@ -44,6 +48,10 @@ FLAT_DEPTH = {"http": 1, "ws": 16}
 HTTP_ROW, BATCH_ROW, STREAM_ROW = "jimbot HTTP, adaptive", "jimbot HTTP batches of 50", "jimbot WebSocket, adaptive"
 
 
+# Runs in which nothing was answered, before that is an error.
+ATTEMPTS = 5
+# The longest that events may take to arrive behind the last of a run.
+SETTLE_SECONDS = 5
 # The longest that Ray may take to find its feet after it was stopped.
 WAKE_SECONDS = 2.0
 
@@ -66,6 +74,16 @@ class Run:
     answered: dict[str, Any] | None = None
     refused: int = 0
 
+    def shares(self, row: Row) -> dict[str, float]:
+        """Of how much of one CPU each role had use: what has (nearly) all of it is what ends the row."""
+        found = {"producer": self.client_cpu_seconds}
+        if row.server_pids:
+            found["server"] = self.server.cpu_ns / 1e9
+        if row.consumer_pids:
+            found["consumer"] = self.consumer.cpu_ns / 1e9
+        # What a process does before and behind the measured time may bring it above its CPU.
+        return {role: min(seconds / self.seconds, 1.0) for role, seconds in found.items()}
+
 
 class Row:
     """Something that takes events. Subclasses start it and drive it."""
@@ -78,6 +96,10 @@ class Row:
     keeps = False
     # The row of this service that ratios are taken against.
     against = STREAM_ROW
+    # Events that travel, arrive and are late together.
+    events_per_send = 1
+    # Bytes of an event, where it is not the usual one that is sent.
+    event_bytes: int | None = None
 
     def __init__(self, name: str, note: str = "") -> None:
         self.name, self.note = name, note
@@ -93,6 +115,16 @@ class Row:
         raise NotImplementedError
 
     @property
+    def memory_pids(self) -> list[int]:
+        """What its memory is counted of."""
+        return self.server_pids
+
+    @property
+    def takes_any_size(self) -> bool:
+        """Whether it is among those whose server's cost is measured against the size of an event."""
+        return False
+
+    @property
     def cores_alone(self) -> int:
         """CPUs with which no two of its server, its producer and its consumer would share one."""
         return sum((bool(self.server_pids), not isinstance(self, PythonServer) and bool(self.consumer_pids), True))
@@ -103,31 +135,42 @@ class Row:
     def rest(self) -> None:
         """Called after them: nothing of it should cost the others anything."""
 
+    def cost(self, pids: list[int]) -> Cost:
+        """What a role has cost so far."""
+        return cost(*pids)
+
     def run(self, rate: int | None, seconds: float) -> Run:
         alone = rate is None and self.keeps and self.consumer is not None
         if self.consumer is not None:
             self.consumer.ask("off" if alone else "begin")
-        servers, consumers = cost(*self.server_pids), cost(*self.consumer_pids)
+        servers, consumers = self.cost(self.server_pids), self.cost(self.consumer_pids)
         told = self.send(rate, seconds)
+        returned_ns = time.monotonic_ns()
         sent = told["events_sent"]
-        seen: dict[str, Any] = {}
         if self.consumer is not None and not alone:
-            seen = self.consumer.ask(f"report {sent} 5")
+            self.consumer.ask(f"settle {sent} {SETTLE_SECONDS - 1}")
         run = Run(
             seconds=told["seconds"],
             # The load generator leaves its warm-up out of its figures, but the server has it in its own.
             sent=sent,
-            seen=seen,
-            server=cost(*self.server_pids).since(servers),
-            consumer=cost(*self.consumer_pids).since(consumers),
+            seen={},
+            server=self.cost(self.server_pids).since(servers),
+            consumer=self.cost(self.consumer_pids).since(consumers),
             client_cpu_seconds=told.get("client_cpu_seconds", 0.0),
             answered=told.get("latency"),
             refused=told.get("refused", 0),
         )
-        run.seconds = sent / told["events_per_second"] if told.get("events_per_second") else run.seconds
+        if "events_per_second" in told:
+            run.seconds = sent / told["events_per_second"]
         if alone:
             assert self.consumer is not None
             self.consumer.ask("on")
+        elif self.consumer is not None:
+            # The counters have been read: working out latencies is no part of the run.
+            run.seen = self.consumer.ask(f"report {sent} 1")
+            if rate is None:
+                # Flat out a queue is full when the last event goes into it; emptying it belongs to the run.
+                run.seconds += max(0, run.seen.get("last_seen_ns", 0) - returned_ns) / 1e9
         return run
 
     def start_consumer(self, running: Running, kind: str, address: str, cpu: int = CONSUMER_CPU) -> Consumer:
@@ -150,13 +193,14 @@ class Driven(Row):
 
     wire: dict[str, Any] = HTTP
     address = ""
-    # Bytes of an event, where it is not the wire's workload that is sent.
-    event_bytes: int | None = None
 
     @property
     def takes_any_size(self) -> bool:
-        """Whether it is among those whose cost is measured against the size of an event."""
         return "workload" not in self.wire
+
+    @property
+    def events_per_send(self) -> int:  # type: ignore[override]
+        return 50 if self.wire is BATCHES else 1
 
     @property
     def against(self) -> str:  # type: ignore[override]
@@ -168,7 +212,28 @@ class Driven(Row):
         if self.event_bytes is not None:
             pace["event_bytes"] = self.event_bytes
             wire = {name: value for name, value in wire.items() if name != "workload"}
-        return load(self.address, seconds=seconds, **wire, **pace)
+        for _ in range(ATTEMPTS):
+            told = load(self.address, seconds=seconds, **wire, **pace)
+            # A short run on a busy machine may be over before the generator has had its CPU again.
+            if told["events_per_second"]:
+                # It makes its bodies before it starts: with states that is more CPU than sending them in a short run.
+                sending = told["client_cpu_seconds"] - start_up_seconds(wire.get("workload", "small"))
+                return told | {"client_cpu_seconds": max(sending, 0.0)}
+        raise RuntimeError(f"{self.name}: {ATTEMPTS} runs of {seconds} s in which nothing was answered")
+
+
+@functools.cache
+def start_up_seconds(workload: str) -> float:
+    """CPU that the load generator takes before it sends anything."""
+
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = ["taskset", "--cpu-list", str(CLIENT_CPU), binary("jimbot-load"), "--workload", workload, "--print", "1"]
+        subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return min(once() for _ in range(5))
 
 
 class Floor(Driven):
@@ -198,8 +263,8 @@ class Ours(Driven):
     cores_flat_out = 2
     keeps = True
 
-    def __init__(self, name: str, wire: dict[str, Any], mode: str) -> None:
-        super().__init__(name, "stored in the log before it is answered, repeats dropped")
+    def __init__(self, name: str, wire: dict[str, Any], mode: str, note: str) -> None:
+        super().__init__(name, note)
         self.wire, self.mode = wire, mode
 
     def start(self, running: Running, work: Path) -> None:
@@ -240,9 +305,13 @@ class PythonServer(Driven):
 
 
 class Brokered(Row):
-    """A broker between the producer of this comparison and a consumer."""
+    """A broker between a producer, which sends what the load generator would send on its schedule, and a consumer."""
 
     producer_cpu = CLIENT_CPU
+
+    @property
+    def takes_any_size(self) -> bool:
+        return bool(self.server_pids)
 
     def __init__(self, name: str, kind: str, note: str) -> None:
         super().__init__(name, note)
@@ -252,8 +321,8 @@ class Brokered(Row):
     def start_ends(self, running: Running, producer_address: str, consumer_address: str) -> None:
         def producer() -> None:
             process = running.start(
-                [sys.executable, str(HERE / "produce.py"), self.kind, producer_address],
-                self.producer_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
+                [binary("jimbot-peer-produce"), self.kind, producer_address],
+                self.producer_cpu, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             )
             self.producer_pid = process.pid
             self.producer = Consumer(process)
@@ -269,7 +338,7 @@ class Brokered(Row):
     def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
         assert self.producer is not None
         before = cost(self.producer_pid)
-        told = self.producer.ask(f"send {rate or 'flat'} {seconds}")
+        told = self.producer.ask(f"send {rate or 'flat'} {seconds} {self.event_bytes or ''}")
         return told | {"client_cpu_seconds": cost(self.producer_pid).since(before).cpu_ns / 1e9}
 
 
@@ -280,9 +349,14 @@ class Redis(Brokered):
     def start(self, running: Running, work: Path) -> None:
         port = free_port()
         # redis-tools carries this binary, which is the server when it is called so.
+        unpacked = machine.ROOT / ".tools" / "perf" / "redis" / "usr"
+        program = unpacked / "bin" / "redis-check-rdb" if unpacked.exists() else shutil.which("redis-server")
+        if program is None:
+            raise Unavailable("there is no Redis server here; perf/compare/run unpacks one where there is apt-get")
+        libraries = os.pathsep.join([*map(str, unpacked.glob("lib/*-linux-gnu*")), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])])
         process = running.start(
-            ["bash", "-c", f"exec -a redis-server /usr/bin/redis-check-rdb --port {port} --bind 127.0.0.1 --save '' --dir {work}"],
-            SERVER_CPU, stdout=subprocess.DEVNULL,
+            ["bash", "-c", f"exec -a redis-server {program} --port {port} --bind 127.0.0.1 --save '' --dir {work}"],
+            SERVER_CPU, stdout=subprocess.DEVNULL, env=environment() | {"LD_LIBRARY_PATH": libraries},
         )
         self.server_pids = [process.pid]
         wait_for("Redis", lambda: connects(port))
@@ -290,6 +364,11 @@ class Redis(Brokered):
 
 
 class Nats(Brokered):
+    def __init__(self, name: str, kind: str, note: str) -> None:
+        super().__init__(name, kind, note)
+        if kind == "jetstream":
+            self.keeps, self.cores_flat_out = True, 2
+
     def start(self, running: Running, work: Path) -> None:
         port = free_port()
         server = Path(sys.executable).with_name("nats-server")
@@ -309,7 +388,7 @@ class ZeroMq(Brokered):
     producer_cpu = SERVER_CPU
 
     def start(self, running: Running, work: Path) -> None:
-        self.start_ends(running, f"ipc://{work}/zeromq", f"ipc://{work}/zeromq")
+        self.start_ends(running, f"{work}/zeromq", f"ipc://{work}/zeromq")
 
 
 class InPython(Row):
@@ -333,21 +412,34 @@ class InPython(Row):
             raise Unavailable(greeting["unavailable"])
         self.consumer_pids, self.producer_pids = [greeting["consumer"]], [greeting["producer"]]
 
+    def cost(self, pids: list[int]) -> Cost:
+        # One end has started the other, or what is between them.
+        return cost(*pids, descendants=False)
+
     def send(self, rate: int | None, seconds: float) -> dict[str, Any]:
         assert self.consumer is not None
-        before = cost(*self.producer_pids)
+        before = self.cost(self.producer_pids)
         told = self.consumer.ask(f"send {rate or 'flat'} {seconds}")
-        return told | {"client_cpu_seconds": cost(*self.producer_pids).since(before).cpu_ns / 1e9}
+        return {"client_cpu_seconds": self.cost(self.producer_pids).since(before).cpu_ns / 1e9} | told
 
 
 class Ray(InPython):
     """Stopped while others run: its daemons look after each other all the time."""
 
+    own_pids: list[int]
+
+    @property
+    def memory_pids(self) -> list[int]:
+        return self.own_pids
+
     def start(self, running: Running, work: Path) -> None:
         super().start(running, work)
         ends = {*self.consumer_pids, *self.producer_pids}
-        # What is neither end: Ray's own processes, which an event need not pass but which it does not go without.
-        self.server_pids = [pid for pid in family(self.process.pid) if pid not in ends]
+        # What is neither end: Ray's own processes, which calls to an actor pass by, but not without their memory.
+        self.own_pids = [pid for pid in family(self.process.pid) if pid not in ends]
+        for pid in self.own_pids:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                os.sched_setaffinity(int(task.name), {SERVER_CPU})
         running.callback(self.signal, signal.SIGCONT)
         self.rest()
 
@@ -388,24 +480,32 @@ def connects(port: int) -> bool:
 
 def all_rows() -> list[Row]:
     """In the order in which each round runs them."""
+    stored = "stored in the log before it is answered, repeats dropped"
     same_process = "consumer in the same process; stores nothing"
+    produced = "our producer, one pipelined connection"
     return [
-        Ours(HTTP_ROW, HTTP, "adaptive"),
+        Ours(HTTP_ROW, HTTP, "adaptive", stored),
         Floor("floor: bare epoll, HTTP-shaped", HTTP),
-        Ours("jimbot HTTP, window", HTTP, "window"),
-        Axum("axum + tokio", HTTP, "the same converter, a channel, a Unix socket; stores nothing"),
-        PythonServer("FastAPI + uvicorn", HTTP, "fastapi", same_process),
-        Ours(BATCH_ROW, BATCHES, "adaptive"),
+        Ours("jimbot HTTP, window", HTTP, "window", stored),
+        Axum("axum + tokio", HTTP, "tokio's current_thread runtime, since its CPU is one; the same converter, a channel, a Unix socket; stores nothing"),
+        PythonServer("FastAPI + uvicorn", HTTP, "fastapi", f"one worker, since its CPU is one, with uvloop and httptools; {same_process}"),
+        Ours(BATCH_ROW, BATCHES, "adaptive", stored),
         Floor("floor: bare epoll, whole requests, batches of 50", BATCHES, whole_requests=True),
         Axum("axum + tokio, batches of 50", BATCHES, "as above"),
-        Ours(STREAM_ROW, WEBSOCKET, "adaptive"),
+        Ours(STREAM_ROW, WEBSOCKET, "adaptive", stored),
         Floor("floor: bare epoll, WebSocket-shaped", WEBSOCKET),
-        Ours("jimbot WebSocket, window", WEBSOCKET, "window"),
-        PythonServer("websockets + asyncio", WEBSOCKET, "websockets", same_process),
-        Redis("Redis Streams", "redis", "XADD pipelined, XREAD by redis-py; in memory"),
-        Nats("NATS core", "nats", "nats-py; stores nothing"),
-        Nats("NATS JetStream", "jetstream", "file storage, acknowledged, ordered consumer of nats-py"),
-        ZeroMq("ZeroMQ PUSH/PULL", "zeromq", "pyzmq on both ends over ipc; no server"),
-        InPython("multiprocessing.Queue", "queue", "no server; one process puts, one gets"),
-        Ray("Ray actor", "ray", "`deliver_batch.remote` with what is due, 64 calls under way at most; \"server\" is Ray's own processes"),
+        Ours("jimbot WebSocket, window", WEBSOCKET, "window", stored),
+        PythonServer("websockets + asyncio", WEBSOCKET, "websockets", f"one process, with uvloop; {same_process}"),
+        Redis("Redis Streams", "redis", f"{produced}: XADD with up to 4,096 under way; XREAD by redis-py with hiredis; in memory, nothing saved"),
+        Nats("NATS core", "nats", f"GOMAXPROCS=1, since its CPU is one; {produced}: PUB; nats-py with uvloop; stores nothing"),
+        Nats(
+            "NATS JetStream", "jetstream",
+            f"GOMAXPROCS=1, since its CPU is one; {produced}: up to 4,096 not yet acknowledged; file storage in memory (/dev/shm), ordered consumer of nats-py with uvloop",
+        ),
+        ZeroMq("ZeroMQ PUSH/PULL", "zeromq", "our producer, which speaks ZMTP over ipc, and pyzmq; no server, the producer has its CPU"),
+        InPython("multiprocessing.Queue", "queue", "no server, the producer has its CPU; one process puts events made beforehand, one gets"),
+        Ray(
+            "Ray actor", "ray",
+            "`deliver_batch.remote` with what is due, made beforehand, 64 calls under way at most; calls to an actor pass Ray's own processes by, whose memory is told, so there is no server: the producer has its CPU",
+        ),
     ]

@@ -64,8 +64,26 @@ build_load_generator() {
     export JIMBOT_PERF_BIN
 }
 
-# redis-tools carries the server's binary without starting a service, as redis-server would.
-install_redis() { [ -x /usr/bin/redis-check-rdb ] || install_debian redis-tools; }
+# Unpacks the system's Redis into .tools/perf/redis, with what it needs and is not here; the system stays as it is, and
+# nobody need be root. redis-tools carries the server's binary. Without apt-get a redis-server in the PATH serves.
+install_redis() {
+    local place="$ROOT/.tools/perf/redis" apt package
+    if [ -x "$place/usr/bin/redis-check-rdb" ]; then return 0; fi
+    if ! command -v apt-get >/dev/null; then
+        command -v redis-server >/dev/null || missing "missing: redis-server" "install it with this system's package manager"
+        return
+    fi
+    echo "unpacking Redis into .tools/perf/redis ..." >&2
+    rm -rf "$place"
+    mkdir -p "$place/apt/lists/partial" "$place/apt/archives/partial" || return 1
+    apt=(apt-get -qq -o "Dir::State::lists=$place/apt/lists" -o "Dir::Cache=$place/apt" -o Debug::NoLocking=1)
+    "${apt[@]}" update || return 1
+    "${apt[@]}" install --download-only --reinstall --yes --no-install-recommends redis-tools >/dev/null || return 1
+    for package in "$place"/apt/archives/*.deb; do
+        dpkg --extract "$package" "$place" || return 1
+    done
+    rm -rf "$place/apt"
+}
 
 # A profiler from the system: its package, and the program that is in it.
 install_profiler() { need "$2" "$1"; }
