@@ -21,29 +21,29 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from measure import machine, stats  # noqa: E402
-from measure.process import CLIENT_CPU, CONSUMER_CPU, CPUS, SERVER_CPU, Running, binary, cost  # noqa: E402
+from measure import judge, machine  # noqa: E402
+from measure.process import CLIENT_CPU, CONSUMER_CPU, CPUS, SERVER_CPU, Running, binary  # noqa: E402
 from report import write  # noqa: E402
-from rows import HTTP_ROW, STREAM_ROW, Driven, Ours, Row, Run, Unavailable, all_rows  # noqa: E402
+from rows import HTTP_ROW, STREAM_ROW, Ours, Row, Run, Unavailable, all_rows  # noqa: E402
 
 RATES = (1_000, 20_000, 100_000)
-# Above this share of their CPU, client and consumer would measure each other.
-BUSY_SHARE = 0.95
-KEPT_SHARE = 0.97
+# At a slow rate a run lasts until so many sends fell due, so that each has a p99 of its own; at most so many seconds.
+SENDS = 1_050
+LONGEST_SECONDS = 1.5
 
 
-def judge(row: Row, rate: int, run: Run) -> str | None:
+def run_seconds(row: Row, rate: int, seconds: float) -> float:
+    """How long a run lasts at a rate."""
+    return max(seconds, min(SENDS * row.events_per_send / rate, LONGEST_SECONDS))
+
+
+def judged(row: Row, rate: int, run: Run) -> str | None:
     """Why a run at a rate says nothing about the row's latency, if so."""
-    shared = CLIENT_CPU == CONSUMER_CPU and row.consumer_pids and not row.apart
-    busy = run.client_cpu_seconds + run.consumer.cpu_ns / 1e9
-    if shared and busy / run.seconds > BUSY_SHARE:
-        return f"n/a (needs {row.cores_alone})"
-    rate_kept = run.sent / run.seconds
-    if rate_kept < rate * KEPT_SHARE:
-        return f"ends at {rate_kept:,.0f}/s"
-    if run.seen and run.seen["count"] < run.sent * 0.999:
-        return f"ends below: {run.seen['count']} of {run.sent} arrived within 5 s"
-    return None
+    places = []
+    if CLIENT_CPU == CONSUMER_CPU and row.consumer_pids and not row.apart:
+        places.append(judge.Shared(run.client_cpu_seconds + run.consumer.cpu_ns / 1e9, 1, row.cores_alone))
+    seen = run.seen["count"] if run.seen else None
+    return judge.starved(run.seconds, *places) or judge.judge(rate, run.sent / run.seconds, run.sent, seen)
 
 
 def probe(rows: list[Row], seconds: float, rates: tuple[int, ...]) -> dict[str, dict[int | None, str]]:
@@ -59,20 +59,17 @@ def probe(rows: list[Row], seconds: float, rates: tuple[int, ...]) -> dict[str, 
             verdict[None] = f"n/a (needs {row.cores_flat_out})"
         row.wake()
         for rate in sorted(rates):
-            reasons = []
-            for _ in range(3):
-                reason = judge(row, rate, row.run(rate, seconds))
-                if reason is None:
-                    break
-                reasons.append(reason)
-            else:
-                verdict |= {higher: reasons[1] for higher in rates if higher >= rate}
+            reason = judge.probe(lambda row=row, rate=rate: judged(row, rate, row.run(rate, seconds)))
+            if reason is not None:
+                verdict |= {higher: reason for higher in rates if higher >= rate}
                 break
         row.rest()
     return refused
 
 
-def one_round(rows: list[Row], seconds: float, rates: tuple[int, ...], refused: dict[str, dict[int | None, str]]) -> dict[str, Any]:
+def one_round(
+    rows: list[Row], seconds: float, rates: tuple[int, ...], refused: dict[str, dict[int | None, str]], quick: bool
+) -> dict[str, Any]:
     told: dict[str, Any] = {}
     for row in rows:
         found: dict[str, Any] = {"rates": {}}
@@ -89,28 +86,30 @@ def one_round(rows: list[Row], seconds: float, rates: tuple[int, ...], refused: 
             if rate in verdict:
                 found["rates"][rate] = {"reason": verdict[rate]}
                 continue
-            run = row.run(rate, seconds)
+            run = row.run(rate, seconds if quick else run_seconds(row, rate, seconds))
             found["rates"][rate] = spent(row, run, run.sent) | {
                 "latency": run.seen,
                 "answered": run.answered,
-                "reason": judge(row, rate, run),
+                "reason": judged(row, rate, run),
                 "sent": run.sent,
                 "refused": run.refused,
             }
-        memory = cost(*row.server_pids)
-        found["resident_bytes"] = memory.resident_bytes - memory.shared_bytes if row.server_pids else None
+        memory = row.cost(row.memory_pids)
+        found["resident_bytes"] = memory.resident_bytes - memory.shared_bytes if row.memory_pids else None
         row.rest()
         told[row.name] = found
     return told
 
 
-def spent(row: Row, run: Run, events: int) -> dict[str, float | None]:
-    """CPU in microseconds an event."""
+def spent(row: Row, run: Run, events: int) -> dict[str, Any]:
+    """CPU in microseconds an event, and each role's share of one CPU."""
     each = 1e3 * max(events, 1)
     return {
         "hot_us": run.server.hottest_ns / each if row.server_pids else None,
         "server_us": run.server.cpu_ns / each if row.server_pids else None,
         "consumer_us": run.consumer.cpu_ns / each if row.consumer_pids else None,
+        "producer_us": run.client_cpu_seconds * 1e9 / each,
+        "shares": run.shares(row),
     }
 
 
@@ -143,9 +142,10 @@ def by_size(rows: list[Row], seconds: float, sizes: tuple[int, ...]) -> dict[str
     """CPU of the servers in microseconds an event, by its size, at a rate that keeps nobody busy: 1,000 events/s, or 30 MB/s."""
     found: dict[str, dict[int, float]] = {}
     for row in rows:
-        if not isinstance(row, Driven) or not row.takes_any_size or isinstance(row, Ours) and row.mode == "window":
+        if not row.takes_any_size or isinstance(row, Ours) and row.mode == "window":
             continue
         found[row.name] = {}
+        row.wake()
         for size in sizes:
             row.event_bytes = size
             run = row.run(min(1_000, 30_000_000 // size), seconds)
@@ -153,6 +153,7 @@ def by_size(rows: list[Row], seconds: float, sizes: tuple[int, ...]) -> dict[str
             if run.refused:
                 sys.exit(f"error: {row.name} refused {run.refused} events of {size} bytes")
             found[row.name][size] = run.server.cpu_ns / 1e3 / run.sent
+        row.rest()
     return found
 
 
@@ -169,14 +170,14 @@ def bare_parse(turns: int) -> dict[str, dict[str, float]]:
         if fields[:1] == ["small"]:
             # The table's columns: input, bytes, convert, without remembered lists, tree, copy.
             convert, tree, copy = (float(fields[column]) / 1e3 for column in (2, 4, 5))
-            return {name: {"events_per_second": 1e6 / us, "hot_us": us} for name, us in zip(BARE, (tree, copy, convert))}
+            return {name: {"events_per_second": 1e6 / us, "hot_us": us, "server_us": us} for name, us in zip(BARE, (tree, copy, convert))}
     sys.exit(f"error: jimbot-bench-convert told nothing of the small event:\n{table}")
 
 
 def bare_rows(turn: Callable[[int], dict[str, Any]], quick: bool, rates: tuple[int, ...]) -> dict[str, Any]:
     """A round of the floors that are no servers, in the form of the other rows."""
-    # The waker pauses for a millisecond: that is 1,000 a second.
-    wake = turn(20 if quick else 100)
+    # The waker pauses for a millisecond: that is 1,000 a second, and takes as long as a run at it.
+    wake = turn(20 if quick else SENDS)
     told = {
         WAKE: {
             "flat": {"reason": "–"},
@@ -191,7 +192,7 @@ def bare_rows(turn: Callable[[int], dict[str, Any]], quick: bool, rates: tuple[i
 def main() -> None:
     parser = argparse.ArgumentParser(prog="perf/compare/run", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=15, help="rounds (15)")
-    parser.add_argument("--seconds", type=float, default=0.25, help="length of one run (0.25)")
+    parser.add_argument("--seconds", type=float, default=0.25, help="length of one run (0.25); longer at slow rates")
     parser.add_argument("--rates", default=",".join(map(str, RATES)), help="events a second, with commas (1000,20000,100000)")
     parser.add_argument("--only", action="append", metavar="TEXT", help="only rows with this in their name, and those that ratios refer to")
     parser.add_argument("--without", action="append", default=[], metavar="TEXT", help="no rows with this in their name")
@@ -227,7 +228,7 @@ def main() -> None:
             refused = probe(chosen, min(options.seconds, 0.1), rates)
             for at in range(options.pairs):
                 say(f"round {at + 1} of {options.pairs}, {time.monotonic() - began:.0f} s")
-                rounds.append(one_round(chosen, options.seconds, rates, refused) | bare_rows(turn, options.quick, rates))
+                rounds.append(one_round(chosen, options.seconds, rates, refused, options.quick) | bare_rows(turn, options.quick, rates))
                 if at % SIZES_EVERY == 0:
                     sizes.append(by_size(chosen, options.seconds, SIZES[1:3] if options.quick else SIZES))
     finally:
@@ -247,8 +248,10 @@ def main() -> None:
         "seconds_in_all": round(time.monotonic() - began),
         "rates": rates,
         "cpus": {"server": SERVER_CPU, "client": CLIENT_CPU, "consumer": CONSUMER_CPU},
-        "rows": [{"name": row.name, "note": row.note, "against": row.against} for row in chosen]
-        + [{"name": name, "note": note, "against": against} for name, note, against in bare],
+        "rows": [
+            {"name": row.name, "note": row.note, "against": row.against, "events_per_send": row.events_per_send, "apart": row.apart} for row in chosen
+        ]
+        + [{"name": name, "note": note, "against": against, "events_per_send": 1, "apart": True} for name, note, against in bare],
         "missing": missing,
         "refused": not_taken,
         "rounds": rounds,

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from measure import machine, stats
+from plots import plots
+
+TOO_FEW = "n/a (too few)"
+# Of one CPU: who uses that much of it is what ends a row.
+BOUND_SHARE = 0.9
+ROLES = ("server", "producer", "consumer")
+QUANTILES = (0.5, 0.99, 0.999, 1.0)
 
 
 class Table:
@@ -18,10 +26,26 @@ class Table:
         self.names = [row["name"] for row in report["rows"]]
         self.notes = {row["name"]: row["note"] for row in report["rows"]}
         self.rates = report["rates"]
+        self.middle = self.rates[min(1, len(self.rates) - 1)]
         self.against = {row["name"]: row["against"] for row in report["rows"]}
+        self.events_per_send = {row["name"]: row["events_per_send"] for row in report["rows"]}
+        one_cpu = report["cpus"]["client"] == report["cpus"]["consumer"]
+        self.shared = {row["name"]: one_cpu and not row["apart"] for row in report["rows"]}
 
     def flat(self, name: str, key: str) -> dict[str, float] | None:
-        return stats.interval([each[name]["flat"].get(key) for each in self.rounds if each[name]["flat"].get(key) is not None])
+        return stats.interval(each[name]["flat"].get(key) for each in self.rounds)
+
+    def bound_by(self, name: str) -> tuple[str, dict[str, float]] | None:
+        """What ended the row flat out, and the median share of a CPU that each role used."""
+        told = [each[name]["flat"]["shares"] for each in self.rounds if each[name]["flat"].get("shares")]
+        if not told:
+            return None
+        found = {role: stats.interval(shares.get(role) for shares in told) for role in ROLES}
+        shares = {role: share["median"] for role, share in found.items() if share is not None}
+        busy = [role for role in shares if shares[role] >= BOUND_SHARE]
+        if not busy and self.shared[name] and sum(shares.get(role, 0.0) for role in ("producer", "consumer")) >= BOUND_SHARE:
+            return "the CPU that producer and consumer share", shares
+        return ", ".join(busy) or "none", shares
 
     def reason(self, name: str, rate: int) -> str | None:
         """Why the row has no latency at this rate: when more than half of its runs say so."""
@@ -34,189 +58,242 @@ class Table:
         return [run for run in runs if not run["reason"] and run["latency"].get("count")]
 
     def at(self, name: str, rate: int, key: str) -> dict[str, float] | None:
-        values = [each[name]["rates"][rate].get(key) for each in self.rounds if not each[name]["rates"][rate]["reason"]]
-        return stats.interval([value for value in values if value is not None])
+        runs = [each[name]["rates"][rate] for each in self.rounds]
+        return stats.interval(run.get(key) for run in runs if not run["reason"])
 
-    def latency(self, name: str, rate: int) -> list[float] | None:
-        """p50, p99, p99.9 and max of all its runs together."""
+    def latency(self, name: str, rate: int) -> list[float | None] | None:
+        """p50, p99, p99.9 and max of all its runs together; nothing in the place of one with too few sends beyond it."""
         runs = self.good(name, rate)
         if not runs:
             return None
         whole = stats.merged(run["latency"]["histogram_ns"] for run in runs)
-        return [stats.quantile_of(whole, quantile) for quantile in (0.5, 0.99, 0.999, 1.0)]
+        # The events of one body are late together, and tell no more than one.
+        sends = sum(count for _, count in whole) / self.events_per_send[name]
+        return [stats.quantile_of(whole, quantile) if stats.enough_for(quantile, sends) else None for quantile in QUANTILES]
 
-    def ratio(self, name: str, figure: Callable[[dict[str, Any]], float | None]) -> dict[str, float] | None:
+    def of_run(self, name: str, found: dict[str, Any], rate: int, key: str) -> float | None:
+        """A percentile of one run, where it has the sends for it."""
+        run = found["rates"][rate]
+        count = 0 if run["reason"] else run["latency"].get("count", 0)
+        enough = count and stats.enough_for(stats.QUANTILES[key], count / self.events_per_send[name])
+        return run["latency"][key] if enough else None
+
+    def by_round(self, name: str, rate: int, key: str) -> dict[str, float] | None:
+        """A percentile, run by run."""
+        return stats.interval(self.of_run(name, each[name], rate, key) for each in self.rounds)
+
+    def ratio(self, name: str, figure: Callable[[str, dict[str, Any]], float | None]) -> dict[str, float] | None:
         """Round by round against this service's row of the same wire."""
-        if self.against[name] not in self.names:
+        ours = self.against[name]
+        if ours not in self.names:
             return None
-        pairs = [(figure(each[name]), figure(each[self.against[name]])) for each in self.rounds]
-        return stats.interval([own / ours for own, ours in pairs if own is not None and ours])
-
-
-def cell(found: dict[str, float] | None, digits: int = 2) -> str:
-    return "–" if found is None else f"{found['median']:,.{digits}f}"
+        pairs = [(figure(name, each[name]), figure(ours, each[ours])) for each in self.rounds]
+        return stats.interval(own / our for own, our in pairs if own is not None and our)
 
 
 def summary(table: Table) -> dict[str, Any]:
     """What the page shows, for programs."""
-    middle = table.rates[min(1, len(table.rates) - 1)]
+    middle, slow = table.middle, table.rates[0]
 
-    def seen(found: dict[str, Any], rate: int, key: str) -> float | None:
-        run = found["rates"][rate]
-        return None if run["reason"] or not run["latency"].get("count") else run["latency"][key]
-
-    return {
-        name: {
+    def row(name: str) -> dict[str, Any]:
+        bound = table.bound_by(name)
+        return {
             "flat_events_per_second": table.flat(name, "events_per_second"),
+            "bound_by": bound[0] if bound else None,
+            "cpu_shares": bound[1] if bound else None,
             "flat_hot_us": table.flat(name, "hot_us"),
+            "flat_server_us": table.flat(name, "server_us"),
             "hot_us": table.at(name, middle, "hot_us"),
             "server_us": table.at(name, middle, "server_us"),
+            "producer_us": table.at(name, middle, "producer_us"),
             "consumer_us": table.at(name, middle, "consumer_us"),
+            "server_us_by_rate": {rate: table.at(name, rate, "server_us") for rate in table.rates},
             "latency_us": {rate: table.latency(name, rate) or table.reason(name, rate) for rate in table.rates},
-            "resident_mb": stats.interval([
+            "latency_us_by_round": {
+                rate: {key: table.by_round(name, rate, f"{key}_us") for key in ("p50", "p99")} for rate in table.rates
+            },
+            "resident_mb": stats.interval(
                 each[name]["resident_bytes"] / 1e6 for each in table.rounds if each[name].get("resident_bytes") is not None
-            ]),
+            ),
             "ratios": {
-                "events_per_second": table.ratio(name, lambda found: found["flat"].get("events_per_second")),
-                "flat_hot_us": table.ratio(name, lambda found: found["flat"].get("hot_us")),
-                "server_us": table.ratio(name, lambda found: found["rates"][middle].get("server_us")),
-                "p50": table.ratio(name, lambda found: seen(found, table.rates[0], "p50_us")),
-                "p99": table.ratio(name, lambda found: seen(found, table.rates[0], "p99_us")),
-                f"p50_at_{middle}": table.ratio(name, lambda found: seen(found, middle, "p50_us")),
+                "events_per_second": table.ratio(name, lambda _, found: found["flat"].get("events_per_second")),
+                "flat_hot_us": table.ratio(name, lambda _, found: found["flat"].get("hot_us")),
+                "flat_server_us": table.ratio(name, lambda _, found: found["flat"].get("server_us")),
+                "server_us": table.ratio(name, lambda _, found: None if found["rates"][middle]["reason"] else found["rates"][middle].get("server_us")),
+                "p50": table.ratio(name, lambda own, found: table.of_run(own, found, slow, "p50_us")),
+                "p99": table.ratio(name, lambda own, found: table.of_run(own, found, slow, "p99_us")),
+                f"p50_at_{middle}": table.ratio(name, lambda own, found: table.of_run(own, found, middle, "p50_us")),
             },
             "ratios_are_to": table.against[name],
         }
-        for name in table.names
-    }
+
+    return {name: row(name) for name in table.names}
 
 
 def by_size(report: dict[str, Any]) -> dict[str, Any]:
     """CPU in microseconds an event, by row and size."""
     turns = report["sizes"]
     return {
-        name: {str(size): stats.interval([turn[name][size] for turn in turns]) for size in sizes}
+        # What is sent here are single events, also to the floor that can take batches.
+        name.removesuffix(", batches of 50"): {str(size): stats.interval(turn[name][size] for turn in turns) for size in sizes}
         for name, sizes in (turns[0] if turns else {}).items()
     }
 
 
+def per_round(table: Table) -> dict[str, Any]:
+    """Every figure of every round, by row; without the histograms, which are megabytes."""
+
+    def figures(runs: list[dict[str, Any]]) -> dict[str, Any]:
+        keys = dict.fromkeys(key for run in runs for key in run if key not in ("latency", "answered", "shares"))
+        told: dict[str, Any] = {key: [run.get(key) for run in runs] for key in keys}
+        for role in ROLES:
+            if any(role in (run.get("shares") or {}) for run in runs):
+                told[f"{role}_share"] = [(run.get("shares") or {}).get(role) for run in runs]
+        if any((run.get("latency") or {}).get("count") for run in runs):
+            told |= {key: [(run.get("latency") or {}).get(key) for run in runs] for key in ("count", *stats.QUANTILES)}
+        return {key: [round(it, 4) if isinstance(it, float) else it for it in values] for key, values in told.items()}
+
+    return {
+        name: {
+            "flat": figures([each[name]["flat"] for each in table.rounds]),
+            "rates": {rate: figures([each[name]["rates"][rate] for each in table.rounds]) for rate in table.rates},
+            "resident_bytes": [each[name].get("resident_bytes") for each in table.rounds],
+        }
+        for name in table.names
+    }
+
+
+def cell(found: dict[str, float] | None, digits: int = 2) -> str:
+    return "–" if found is None else stats.text(found, digits)
+
+
+def bound_cell(row: dict[str, Any]) -> str:
+    if not row["bound_by"]:
+        return "–"
+    shares = " / ".join(f"{row['cpu_shares'][role]:.2f}" if role in row["cpu_shares"] else "–" for role in ROLES)
+    return f"{row['bound_by']} ({shares})"
+
+
+def latency_cell(latency: list[float | None] | str | None) -> str:
+    if latency is None or isinstance(latency, str):
+        return latency or "–"
+    return " / ".join(TOO_FEW if value is None else f"{value:,.0f}" for value in latency)
+
+
+def main_table(table: Table, found: dict[str, Any]) -> list[str]:
+    middle = table.middle
+    lines = [
+        "| row | events/s flat out | bound by (CPU used by server / producer / consumer) | µs of CPU an event, flat out: hot thread | all threads "
+        f"| at {middle:,}/s: hot thread | all threads | producer | consumer | "
+        + " | ".join(f"p50 / p99 / p99.9 / max at {rate:,}/s, µs" for rate in table.rates)
+        + " | MB resident |",
+        "|---|--:|---|--:|--:|--:|--:|--:|--:|" + "--:|" * (len(table.rates) + 1),
+    ]
+    for name in table.names:
+        row = found[name]
+        flat = table.rounds[0][name]["flat"].get("reason") or cell(row["flat_events_per_second"], 0)
+        figures = [cell(row[key]) for key in ("flat_hot_us", "flat_server_us", "hot_us", "server_us", "producer_us", "consumer_us")]
+        latencies = [latency_cell(row["latency_us"][rate]) for rate in table.rates]
+        lines.append("| " + " | ".join([name, flat, bound_cell(row), *figures, *latencies, cell(row["resident_mb"], 1)]) + " |")
+    return lines
+
+
+def latency_table(table: Table, found: dict[str, Any]) -> list[str]:
+    lines = [
+        "| row | " + " | ".join(f"{key} at {rate:,}/s" for rate in table.rates for key in ("p50", "p99")) + " |",
+        "|---|" + "--:|" * (2 * len(table.rates)),
+    ]
+    for name in table.names:
+        cells = []
+        for rate in table.rates:
+            for key in ("p50", "p99"):
+                value = found[name]["latency_us_by_round"][rate][key]
+                cells.append(cell(value, 0) if value else TOO_FEW if table.good(name, rate) else "–")
+        if any(it != "–" for it in cells):
+            lines.append("| " + " | ".join([name, *cells]) + " |")
+    return lines
+
+
+def ratio_table(table: Table, found: dict[str, Any]) -> list[str]:
+    middle, slow = table.middle, table.rates[0]
+    lines = [
+        f"| row | to | events/s flat out | CPU flat out: hot thread | all server threads | CPU of all server threads at {middle:,}/s | p50 at {slow:,}/s | p99 at {slow:,}/s | p50 at {middle:,}/s |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
+    keys = ("events_per_second", "flat_hot_us", "flat_server_us", "server_us", "p50", "p99", f"p50_at_{middle}")
+    for name in table.names:
+        if name != table.against[name]:
+            ratios = found[name]["ratios"]
+            lines.append("| " + " | ".join([name, table.against[name], *(cell(ratios[key]) for key in keys)]) + " |")
+    return lines
+
+
+def size_table(report: dict[str, Any]) -> list[str]:
+    sizes = sorted(next(iter(report["sizes"][0].values()), {})) if report["sizes"] else []
+    lines = ["| row | " + " | ".join(f"{size:,} B" for size in sizes) + " |", "|---|" + "--:|" * len(sizes)]
+    return lines + [
+        f"| {name} | " + " | ".join(cell(of_size[str(size)], 1) for size in sizes) + " |" for name, of_size in by_size(report).items()
+    ]
+
+
 def page(report: dict[str, Any], table: Table, found: dict[str, Any]) -> str:
-    rates, middle = table.rates, table.rates[min(1, len(table.rates) - 1)]
-    cpus = report["cpus"]
+    cpus, rates = report["cpus"], ",".join(map(str, table.rates))
     lines = [
         "# Floors, peers and this service, measured together",
         "",
         *machine.lines(report["machine"]),
         "",
-        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']} --rates {','.join(map(str, rates))}`: small events (190 B of JSON; in batches 45 of them and 5 whole states, 57 KB), servers on CPU "
-        f"{cpus['server']}, load on CPU {cpus['client']}, consumers on CPU {cpus['consumer']}; the load generator sleeps between sends. "
-        "Every row runs once a round; a figure is the median over the rounds. Latency counts from the time at which an event was to be "
-        "sent until a Python process has its bytes in hand, all rounds as one histogram.",
+        f"`perf/compare/run --pairs {report['pairs']} --seconds {report['seconds_a_run']} --rates {rates}`: small events (190 B of JSON; in batches "
+        f"45 of them and 5 whole states, 57 KB), servers on CPU {cpus['server']}, load on CPU {cpus['client']}, consumers on CPU {cpus['consumer']}; "
+        "the load generator sleeps between sends. Every row runs once a round; a figure is the median over the rounds, with the interval that holds "
+        "the true median with 95 % confidence in parentheses (or with as much as it says). Latency counts from the intended send time until a Python "
+        "process has the event's bytes in hand, here over all rounds as one histogram.",
         "",
-        f"| row | events/s flat out | µs of CPU an event, flat out (hot thread) | at {middle:,}/s: hot thread | all threads | consumer | "
-        + " | ".join(f"p50 / p99 / p99.9 / max at {rate:,}/s, µs" for rate in rates)
-        + " | MB resident |",
-        "|---|--:|--:|--:|--:|--:|" + "--:|" * (len(rates) + 1),
-    ]
-    for name in table.names:
-        row = found[name]
-        flat = table.rounds[0][name]["flat"].get("reason") or cell(row["flat_events_per_second"], 0)
-        cells = [name, flat, cell(row["flat_hot_us"]), cell(row["hot_us"]), cell(row["server_us"]), cell(row["consumer_us"])]
-        for rate in rates:
-            latency = row["latency_us"][rate]
-            cells.append(
-                "–" if latency is None else latency if isinstance(latency, str) else " / ".join(f"{value:,.0f}" for value in latency)
-            )
-        cells.append(cell(row["resident_mb"], 1))
-        lines.append("| " + " | ".join(cells) + " |")
-    lines += [
+        *main_table(table, found),
+        "",
+        "## Latency, round by round, µs: median of the rounds' own percentiles (95 % interval)",
+        "",
+        *latency_table(table, found),
         "",
         "## Ratios to this service's row of the same wire, round by round: median (95 % interval)",
         "",
-        f"| row | to | events/s flat out | CPU flat out (hot thread) | CPU of all server threads at {middle:,}/s | p50 at {rates[0]:,}/s | p99 at {rates[0]:,}/s | p50 at {middle:,}/s |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
-    ]
-    keys = ("events_per_second", "flat_hot_us", "server_us", "p50", "p99", f"p50_at_{middle}")
-    for name in table.names:
-        if name != table.against[name]:
-            ratios = found[name]["ratios"]
-            lines.append("| " + " | ".join([name, table.against[name], *(stats.text(ratios[key]) for key in keys)]) + " |")
-    sizes = sorted(next(iter(report["sizes"][0].values()), {})) if report["sizes"] else []
-    lines += [
+        *ratio_table(table, found),
         "",
         f"## CPU of all server threads by the size of an event, µs: median of {len(report['sizes'])} rounds",
         "",
-        "At 1,000 events/s, or 30 MB/s where that is less: most of what a small event costs at that rate is the server's waking up for it.",
+        "Single events, at 1,000 events/s, or 30 MB/s where that is less: most of what a small event costs at that rate is the server's waking up for it. "
+        "Rows without a server of their own have no such cost.",
         "",
-        "| row | " + " | ".join(f"{size:,} B" for size in sizes) + " |",
-        "|---|" + "--:|" * len(sizes),
-    ]
-    lines += [
-        f"| {name} | " + " | ".join(cell(found_by_size[str(size)], 1) for size in sizes) + " |"
-        for name, found_by_size in by_size(report).items()
-    ]
-    lines += ["", "## Reading it", ""]
-    lines += [f"- **{name}**: {note}." for name, note in table.notes.items() if note]
-    lines += [
+        *size_table(report),
+        "",
+        "## Reading it",
+        "",
+        *(f"- **{name}**: {note}." for name, note in table.notes.items() if note),
+        "- Who sends: `jimbot-load` over HTTP and WebSocket, `jimbot-peer-produce` to brokers and ZeroMQ: the same bodies on the same schedule, put "
+        "together before they are due. What begins and ends in Python is fed by Python.",
+        f"- Bound by: the role that used {BOUND_SHARE * 100:.0f} % of its CPU or more, flat out. Where it is the producer or the consumer, the server could take more. "
+        "`none`: they wait for each other, or other work had their CPU.",
         "- `n/a (needs N)`: with all N busy on the CPUs that are here, one of them would starve and its figures be those of the scheduler: "
         "found out before the rounds, and not run. `ends at N/s`: none of three runs kept the rate before the rounds, or most did not in them, "
         "though client and consumer did not use up their CPU together: the server ends there, or one of them.",
+        f"- `{TOO_FEW}`: fewer than {stats.BEYOND} sends lie beyond that percentile; a body of 50 events is one send. The largest of all is told always.",
         "- Flat out, rows that keep events are measured taking them; their consumer is away meanwhile. Where there is no server, what arrived counts.",
         "- Memory is without what is shared (of this service: without the log).",
+        *(f"- Not in this run: {name} ({why})." for name, why in report["missing"].items()),
+        "",
+        "![latency against load](latency.png)",
+        "",
+        "![CPU an event](cost.png)",
+        "",
+        "![CPU against the size of an event](size.png)",
     ]
-    if report["missing"]:
-        lines += [f"- Not in this run: {name} ({why})." for name, why in report["missing"].items()]
-    lines += ["", "![latency against load](latency.png)", "", "![CPU an event](cost.png)", "", "![CPU against the size of an event](size.png)"]
     return "\n".join(lines) + "\n"
 
 
-def plots(table: Table, found: dict[str, Any], sizes: dict[str, Any], out: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(1, 2, figsize=(15, 6), sharey=True)
-    colours = dict(zip(table.names, pyplot.get_cmap("tab20")(range(len(table.names)))))
-    for which, (axis, title) in enumerate(zip(axes, ("p50", "p99"))):
-        for name in table.names:
-            points = [(rate, found[name]["latency_us"][rate]) for rate in table.rates]
-            points = [(rate, latency[which]) for rate, latency in points if isinstance(latency, list)]
-            if points:
-                style = "-o" if name.startswith("jimbot") else "--."
-                axis.plot(*zip(*points), style, label=name, color=colours[name])
-        axis.set(xscale="log", yscale="log", xlabel="events/s", title=f"{title}, from sending until Python has the event")
-        axis.grid(True, which="both", alpha=0.3)
-    axes[0].set_ylabel("µs")
-    axes[1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5))
-    figure.tight_layout()
-    figure.savefig(out / "latency.png", dpi=110)
-    pyplot.close(figure)
-
-    figure, axis = pyplot.subplots(figsize=(9, 5.5))
-    for name, figures in sizes.items():
-        values = [value["median"] for value in figures.values()]
-        error = [[value["median"] - value["low"] for value in figures.values()], [value["high"] - value["median"] for value in figures.values()]]
-        axis.errorbar([int(size) for size in figures], values, yerr=error, fmt="-o" if name.startswith("jimbot") else "--.", label=name, capsize=2)
-    axis.set(xscale="log", yscale="log", xlabel="bytes of an event (JSON)", ylabel="µs of CPU an event, all server threads")
-    axis.grid(True, which="both", alpha=0.3)
-    if sizes:
-        axis.legend(fontsize=7)
-    figure.tight_layout()
-    figure.savefig(out / "size.png", dpi=110)
-    pyplot.close(figure)
-
-    rows = [(name, found[name]["server_us"]) for name in table.names if found[name]["server_us"]]
-    if rows:
-        figure, axis = pyplot.subplots(figsize=(9, 0.45 * len(rows) + 1.2))
-        names = [name for name, _ in rows][::-1]
-        values = [row["median"] for _, row in rows][::-1]
-        error = [[row["median"] - row["low"] for _, row in rows][::-1], [row["high"] - row["median"] for _, row in rows][::-1]]
-        colours = ["#2a6f97" if name.startswith("jimbot") else "#b0b0b0" for name in names]
-        axis.barh(names, values, xerr=error, color=colours, capsize=2)
-        axis.set(xlabel=f"µs of CPU an event, all server threads, at {table.rates[min(1, len(table.rates) - 1)]:,} events/s")
-        figure.tight_layout()
-        figure.savefig(out / "cost.png", dpi=110)
-        pyplot.close(figure)
+def compact(told: dict[str, Any]) -> str:
+    """JSON for people too: a list of numbers on one line."""
+    text = json.dumps(told, indent=1, ensure_ascii=False)
+    return re.sub(r"\[[^][{}]*\]", lambda found: re.sub(r"\s*\n\s*", " ", found[0]), text) + "\n"
 
 
 def write(report: dict[str, Any], out: Path) -> str:
@@ -226,8 +303,12 @@ def write(report: dict[str, Any], out: Path) -> str:
     text = page(report, table, found)
     out.mkdir(parents=True, exist_ok=True)
     (out / "compare.md").write_text(text)
-    # Without the histograms of single runs: they are megabytes, and the merged ones are what is shown.
-    told = {key: value for key, value in report.items() if key not in ("rounds", "sizes")} | {"figures": found, "server_us_by_size": by_size(report)}
-    (out / "compare.json").write_text(json.dumps(told, indent=1) + "\n")
+    told = {key: value for key, value in report.items() if key not in ("rounds", "sizes")} | {
+        "figures": found,
+        "server_us_by_size": by_size(report),
+        "rounds": per_round(table),
+        "size_rounds": report["sizes"],
+    }
+    (out / "compare.json").write_text(compact(told))
     plots(table, found, by_size(report), out)
     return text
