@@ -14,6 +14,7 @@ mod golden;
 mod hostile;
 mod left_behind;
 mod lifecycle;
+mod memory;
 mod readers;
 mod restart;
 mod settings;
