@@ -20,7 +20,7 @@ fuzz_target!(|input: &[u8]| {
         loop {
             match converter.next_binary(&mut cursor, body, &context, &mut room) {
                 Step::Event(event) => take(event.element_len, &room),
-                Step::Refused(_) => {}
+                Step::Refused(refusal) => assert!(!context.lenient, "{refusal:?}"),
                 Step::NoRoom => panic!("room for the largest event is room for any"),
                 Step::Done(_) => return,
             }

@@ -274,6 +274,16 @@ fn bodies(rows: &mut Rows) {
             b"\x0a\x05a",
         ),
     );
+    // Of a batch an event, one with a text that is not UTF-8, and an event again.
+    let batch = b"\x0a\x02\x18\x13\x0a\x03\x22\x01\xff\x0a\x02\x18\x13";
+    rows.row(
+        "body: a batch in protobuf with a bad event",
+        post(ONE, "Content-Type: application/x-protobuf\r\n", batch),
+    );
+    rows.row(
+        "body: a batch in protobuf with a bad event, from the mod",
+        post(ONE, "User-Agent: BalatroMCP/1\r\nContent-Type: application/x-protobuf\r\n", batch),
+    );
     for (name, body) in [
         ("empty", ""),
         ("no JSON", "{"),

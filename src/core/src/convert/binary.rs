@@ -3,19 +3,25 @@
 //! Each event is walked against the schema (`walk`: lengths, wire types, UTF-8, depth), so that a committed
 //! payload always parses whole, its values are checked as those of JSON are, and it is copied without its
 //! identity, which the log gives anew.
+//!
+//! Of a batch every event is kept that can be read. For the mod the others, and all behind a length that does not
+//! hold, become events with the raw bytes; other senders are told which event was refused and why.
+
+use std::ops::Range;
 
 use super::event::{FINDINGS_LISTED_MAX, TYPE_CONNECTION_TEST, TYPE_UNKNOWN};
 use super::identity::Mode;
 use super::machine::Machine;
+use super::refusal::SEVERITY_REJECT;
 use super::stop::Outcome;
 use super::tables::{KINDS, kind_of};
+use super::unreadable::{Unreadable, longer_than_accepted, too_large};
 use super::walk::{Broken, Reader, Walk, Wrong};
 use super::{BodySummary, Context, Converted, Converter, Refusal, Step};
 use crate::log::flags;
 
 const TAG_EVENTS: u8 = 0x0A;
 const TAG_TYPE: (u32, u8) = (0x18, 1);
-const SEVERITY_REJECT: u8 = 3;
 
 /// Where a binary message stands.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +29,9 @@ pub struct BinaryCursor {
     at: usize,
     is_batch: bool,
     started: bool,
+    /// Length of the whole message when only its start was kept.
+    cut: Option<u64>,
+    pending: Option<Unreadable>,
     summary: BodySummary,
 }
 
@@ -31,6 +40,14 @@ impl BinaryCursor {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Says that the message was `length` bytes long and only its start is given: what does not fit is told by one
+    /// event.
+    #[must_use]
+    pub fn cut(mut self, length: u64) -> Self {
+        self.cut = Some(length);
+        self
     }
 }
 
@@ -48,23 +65,37 @@ impl Converter {
             // Field 1 is a length and an event in a batch, eight bytes in an event.
             cursor.is_batch = message.first() == Some(&TAG_EVENTS);
         }
-        if cursor.at >= message.len() {
+        if cursor.pending.is_some() {
+            let (pending, summary) = (&mut cursor.pending, &mut cursor.summary);
+            return self.next_piece(pending, summary, message, context, room);
+        }
+        if cursor.at >= message.len() && cursor.cut.is_none() {
             return Step::Done(cursor.summary.clone());
         }
         let index = cursor.summary.events + cursor.summary.refused;
-        let (bytes, end) = match next_event(cursor, message) {
-            Ok(found) => found,
+        let kept = cursor.summary.events - cursor.summary.unreadable;
+        let range = match next_event(cursor, message) {
+            Ok(range) => range,
             Err(reason) => {
                 // Without a length that holds there is no next event.
+                let rest = cursor.at..message.len();
                 cursor.at = message.len();
-                return refuse(cursor, index, String::new(), reason.to_owned());
+                let lost = match cursor.cut.take() {
+                    Some(length) => {
+                        Unreadable::truncated(rest, length, longer_than_accepted(length), kept)
+                    }
+                    None => Unreadable::broken(rest, reason.to_owned(), kept),
+                };
+                return self.not_kept(cursor, lost, message, context, room);
             }
         };
+        let (bytes, end) = (&message[range.clone()], range.end);
         let walk = match Walk::event(bytes, context.lenient) {
             Ok(walk) => walk,
             Err(reason) => {
                 cursor.at = end;
-                return refuse(cursor, index, String::new(), reason.to_owned());
+                let lost = Unreadable::broken(range, reason.to_owned(), kept);
+                return self.not_kept(cursor, lost, message, context, room);
             }
         };
         let mut broken = walk.broken.iter().map(|broken| (&broken.path, broken.finding));
@@ -90,10 +121,29 @@ impl Converter {
             Err(_) if room.len() < context.event_bytes_max => Step::NoRoom,
             Err(_) => {
                 cursor.at = end;
-                let reason = format!("the event takes more than {} bytes", context.event_bytes_max);
-                refuse(cursor, index, String::new(), reason)
+                let length = bytes.len() as u64;
+                let lost = Unreadable::truncated(range, length, too_large(context), kept);
+                self.not_kept(cursor, lost, message, context, room)
             }
         }
+    }
+
+    /// Stores what is no event, or what fits no batch, as it came; a sender that is told is told.
+    #[cold]
+    fn not_kept(
+        &mut self,
+        cursor: &mut BinaryCursor,
+        lost: Unreadable,
+        message: &[u8],
+        context: &Context<'_>,
+        room: &mut [u8],
+    ) -> Step {
+        if !context.lenient {
+            let index = cursor.summary.events + cursor.summary.refused;
+            return refuse(cursor, index, String::new(), lost.error);
+        }
+        cursor.pending = Some(lost);
+        self.next_piece(&mut cursor.pending, &mut cursor.summary, message, context, room)
     }
 }
 
@@ -102,17 +152,19 @@ fn refuse(cursor: &mut BinaryCursor, index: u32, field: String, reason: String) 
     Step::Refused(Refusal { index, field, reason })
 }
 
-/// The next event's bytes, and where what follows them starts.
-fn next_event<'a>(cursor: &BinaryCursor, message: &'a [u8]) -> Result<(&'a [u8], usize), Wrong> {
+/// Where the next event's bytes are; what follows them starts at their end.
+fn next_event(cursor: &BinaryCursor, message: &[u8]) -> Result<Range<usize>, Wrong> {
     if !cursor.is_batch {
-        return Ok((message, message.len()));
+        // An event that was cut may look whole where it was cut between two fields.
+        let is_whole = cursor.cut.is_none();
+        return is_whole.then_some(0..message.len()).ok_or("ends inside an event");
     }
     let mut reader = Reader { bytes: message, at: cursor.at };
     if reader.varint()? != u64::from(TAG_EVENTS) {
         return Err("not an EventBatch: expected events only");
     }
-    let bytes = reader.chunk()?;
-    Ok((bytes, reader.at))
+    let length = reader.chunk()?.len();
+    Ok(reader.at - length..reader.at)
 }
 
 impl Machine<'_> {
@@ -224,7 +276,7 @@ fn read_finding(bytes: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Place of `base.game_id` in a `BalatroGameStateEvent` with its length in front.
-fn state_game_id(field: &[u8]) -> Option<std::ops::Range<usize>> {
+fn state_game_id(field: &[u8]) -> Option<Range<usize>> {
     let mut state = Reader::new(field);
     state.chunk().ok()?;
     let mut found = None;

@@ -8,17 +8,17 @@ use std::ops::Range;
 use super::identity::{Element, Mode};
 use super::machine::Machine;
 use super::paths::Paths;
+use super::refusal::SEVERITY_REJECT;
 use super::salvage::{Setting, balanced_end, ends_element, find_events};
 use super::scan::{after_space, is_space};
 use super::stop::{Fault, Outcome, Stop};
 use super::strings::Key;
 use super::tables::{BATCH, FIELDS, REQUIRED, TABLES};
-use super::unreadable::{OVERHEAD, Unreadable};
+use super::unreadable::{Unreadable, longer_than_accepted, too_large};
 use super::{BodySummary, Context, Converter, Dialect, Refusal, Step};
 
 /// `Event.batch`.
 const TAG_BATCH: (u32, u8) = (0x02_8A, 2);
-const SEVERITY_REJECT: u8 = 3;
 
 /// What a body is expected to be; each form is read wherever it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -257,7 +257,8 @@ impl Converter {
         room: &mut [u8],
     ) -> Sought {
         if cursor.pending.is_some() {
-            return Sought::Step(self.next_piece(cursor, body, context, room));
+            let (pending, summary) = (&mut cursor.pending, &mut cursor.summary);
+            return Sought::Step(self.next_piece(pending, summary, body, context, room));
         }
         let at = after_space(body, cursor.at);
         cursor.at = at;
@@ -359,7 +360,7 @@ impl Converter {
         cursor.state = State::Done;
         let start = cursor.at.min(body.len());
         cursor.at = body.len();
-        let reason = format!("the body has {length} bytes, more than are accepted");
+        let reason = longer_than_accepted(length);
         if !context.lenient {
             return Some(Some(cursor.refuse("", reason)));
         }
@@ -520,7 +521,7 @@ impl Converter {
     ) -> Option<Step> {
         let start = cursor.at;
         let end = balanced_end(body, start);
-        let reason = format!("the event takes more than {} bytes", context.event_bytes_max);
+        let reason = too_large(context);
         cursor.step_over(end);
         if !context.lenient {
             cursor.index -= 1;
@@ -617,40 +618,6 @@ impl Converter {
             }
         }
     }
-
-    /// Writes the next part of what could not be read.
-    fn next_piece(
-        &mut self,
-        cursor: &mut BodyCursor,
-        body: &[u8],
-        context: &Context<'_>,
-        room: &mut [u8],
-    ) -> Step {
-        let Some(mut what) = cursor.pending.take() else { return Step::NoRoom };
-        let piece_max = context.event_bytes_max.saturating_sub(OVERHEAD).max(1);
-        let rest = if what.raw.len() > piece_max {
-            let rest = what.raw.start + piece_max..what.raw.end;
-            what.raw.end = what.raw.start + piece_max;
-            Some(rest)
-        } else {
-            None
-        };
-        match self.put_unreadable(body, &what, context, room) {
-            Ok(event) => {
-                cursor.summary.events += 1;
-                cursor.summary.unreadable += 1;
-                cursor.pending = rest.map(|raw| Unreadable { raw, ..what });
-                Step::Event(event)
-            }
-            Err(_) => {
-                if let Some(rest) = rest {
-                    what.raw.end = rest.end;
-                }
-                cursor.pending = Some(what);
-                Step::NoRoom
-            }
-        }
-    }
 }
 
 impl Machine<'_> {
@@ -699,7 +666,7 @@ impl Machine<'_> {
 
     /// Steps over the event, which ends at the position, and tells why it is refused.
     #[cold]
-    fn refuse(&self, cursor: &mut BodyCursor) -> Step {
+    fn refuse(&mut self, cursor: &mut BodyCursor) -> Step {
         let (start, index) = (cursor.at, cursor.index);
         cursor.summary.refused += 1;
         cursor.step_over(self.at);
@@ -722,18 +689,6 @@ impl Machine<'_> {
                 self.finding(required.severity, required.reason, start);
             }
         }
-    }
-
-    /// Field and reason of the first broken rule that refuses the event.
-    fn refusal(&self, start: usize) -> (String, String) {
-        let broken = self.findings.iter().find(|finding| finding.severity == SEVERITY_REJECT);
-        let Some(broken) = broken else { return (String::new(), String::new()) };
-        if let Some(field) = broken.reason.strip_suffix(" is missing") {
-            return (field.to_owned(), "missing".to_owned());
-        }
-        let text = &self.input[start..self.at];
-        let field = Paths::new(text, self.salvage).path_to(broken.at - start).to_owned();
-        (field, broken.reason.to_owned())
     }
 
     /// Writes the batch's own members into its last event; tells where the batch ends, and its time.

@@ -32,6 +32,7 @@
 //! | `machine`, `keyset` | the state of one conversion, and what is remembered between them |
 //! | `checks`, `paths` | the schema's rules; the place of a value in words |
 //! | `salvage` | where the next event starts in a broken body |
+//! | `unreadable`, `refusal` | events that stand for what could not be kept; what a sender is told instead |
 //! | `binary`, `walk` | events that come as protobuf; their form and their values against the schema |
 //!
 //! Three decisions hold it together. *Prediction*: for every field it is remembered which key
@@ -58,6 +59,7 @@ mod machine;
 mod numbers;
 mod object;
 mod paths;
+mod refusal;
 mod salvage;
 mod scan;
 mod short;

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::paths::shortened;
 use super::stop::Outcome;
 use super::tables::kind_of;
-use super::{Context, Converted, Converter};
+use super::{BodySummary, Context, Converted, Converter, Step};
 use crate::limits::SALVAGE_KEEP_BYTES;
 use crate::log::flags;
 
@@ -26,7 +26,7 @@ const TAG_EVENTS_KEPT: (u32, u8) = (0x40, 1);
 /// Words of the request that such an event carries are cut at this.
 const WORDS_MAX: usize = 256;
 /// What such an event takes beside its raw bytes, at most.
-pub(super) const OVERHEAD: usize = 2048;
+const OVERHEAD: usize = 2048;
 
 /// What could not be kept as an event of its own type.
 #[derive(Clone, Debug)]
@@ -61,10 +61,55 @@ impl Unreadable {
     }
 }
 
+/// Why nothing behind the limit of a body is kept, which was `length` bytes long.
+pub(super) fn longer_than_accepted(length: u64) -> String {
+    format!("the body has {length} bytes, more than are accepted")
+}
+
+/// Why an event is not kept that fits no batch.
+pub(super) fn too_large(context: &Context<'_>) -> String {
+    format!("the event takes more than {} bytes", context.event_bytes_max)
+}
+
 impl Converter {
+    /// Writes the next part of what could not be kept: as much as one event may hold.
+    pub(super) fn next_piece(
+        &mut self,
+        pending: &mut Option<Unreadable>,
+        summary: &mut BodySummary,
+        body: &[u8],
+        context: &Context<'_>,
+        room: &mut [u8],
+    ) -> Step {
+        let Some(mut what) = pending.take() else { return Step::NoRoom };
+        let piece_max = context.event_bytes_max.saturating_sub(OVERHEAD).max(1);
+        let rest = if what.raw.len() > piece_max {
+            let rest = what.raw.start + piece_max..what.raw.end;
+            what.raw.end = what.raw.start + piece_max;
+            Some(rest)
+        } else {
+            None
+        };
+        match self.put_unreadable(body, &what, context, room) {
+            Ok(event) => {
+                summary.events += 1;
+                summary.unreadable += 1;
+                *pending = rest.map(|raw| Unreadable { raw, ..what });
+                Step::Event(event)
+            }
+            Err(_) => {
+                if let Some(rest) = rest {
+                    what.raw.end = rest.end;
+                }
+                *pending = Some(what);
+                Step::NoRoom
+            }
+        }
+    }
+
     /// Writes such an event.
     #[cold]
-    pub(super) fn put_unreadable(
+    fn put_unreadable(
         &mut self,
         body: &[u8],
         what: &Unreadable,

@@ -46,8 +46,10 @@ impl Cursor {
         Cursor::Json(if is_whole { cursor } else { cursor.cut(length) }, form)
     }
 
-    pub(super) fn binary() -> Cursor {
-        Cursor::Binary(BinaryCursor::new())
+    /// The same for a serialised one.
+    pub(super) fn binary(kept: usize, length: u64) -> Cursor {
+        let cursor = BinaryCursor::new();
+        Cursor::Binary(if kept as u64 == length { cursor } else { cursor.cut(length) })
     }
 }
 

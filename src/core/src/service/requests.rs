@@ -93,7 +93,7 @@ impl<L: EventLog> Service<L> {
         let is_lenient = request.lenient();
         let kept = conn.machine.body().len();
         let cursor = match content {
-            Content::Protobuf => Cursor::binary(),
+            Content::Protobuf => Cursor::binary(kept, conn.machine.body_length()),
             Content::Other if !is_lenient => {
                 self.refuse(id, &UNSUPPORTED, now);
                 return None;
@@ -138,7 +138,7 @@ impl<L: EventLog> Service<L> {
         let conn = self.conns.get_mut(id)?;
         let length = conn.machine.body().len();
         let cursor = if is_binary {
-            Cursor::binary()
+            Cursor::binary(length, length as u64)
         } else {
             Cursor::json(BodyForm::Message, length, length as u64)
         };

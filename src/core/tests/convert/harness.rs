@@ -103,22 +103,32 @@ pub(crate) fn convert_binary(message: &[u8]) -> Outcome {
 
 /// The same for a binary message.
 pub(crate) fn convert_binary_as(lenient: bool, message: &[u8]) -> Outcome {
-    let context = context(lenient);
+    convert_binary_with(BinaryCursor::new(), &context(lenient), message)
+}
+
+pub(crate) fn convert_binary_with(
+    mut cursor: BinaryCursor,
+    context: &Context<'_>,
+    message: &[u8],
+) -> Outcome {
     let mut converter = Converter::new();
-    let mut cursor = BinaryCursor::new();
     let mut room = vec![0; context.event_bytes_max];
     let mut outcome = Outcome::default();
-    loop {
-        match converter.next_binary(&mut cursor, message, &context, &mut room) {
-            Step::Event(facts) => outcome.events.push(examine(facts, &room, &context)),
+    // Each step goes on by a byte at least.
+    for _ in 0..message.len() + 100 {
+        match converter.next_binary(&mut cursor, message, context, &mut room) {
+            Step::Event(facts) => outcome.events.push(examine(facts, &room, context)),
             Step::Refused(refusal) => outcome.refusals.push(refusal),
             Step::NoRoom => panic!("room for the largest event is room for any"),
             Step::Done(summary) => {
+                assert_eq!(summary.events as usize, outcome.events.len());
+                assert_eq!(summary.refused as usize, outcome.refusals.len());
                 outcome.summary = summary;
                 return outcome;
             }
         }
     }
+    panic!("no end of {message:?}");
 }
 
 /// What holds for every element, whatever came in.

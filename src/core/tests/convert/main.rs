@@ -1,5 +1,6 @@
 //! The converter through its public surface: what games send in, protobuf out.
 
+mod binary;
 mod bodies;
 mod harness;
 mod mutated;

@@ -6,7 +6,7 @@ use jimbot_proto::events::v1::{Event, event::Payload};
 use jimbot_traffic::{Batch, Clock, Dialect, KeyOrder, samples};
 use prost::Message as _;
 
-use crate::harness::{context, convert_binary, convert_with};
+use crate::harness::{context, convert_binary, convert_binary_as, convert_with};
 
 /// `JIMBOT_SEED` replays a run; `JIMBOT_FUZZ` lengthens it.
 pub(crate) fn seed() -> u64 {
@@ -182,5 +182,8 @@ fn binary_messages_of_any_bytes_are_taken_or_refused() {
         }
         mutate(&mut message, &mut random);
         convert_binary(&message);
+        let got = convert_binary_as(true, &message);
+        assert_eq!(got.refusals, [], "the mod is never refused: {message:?}");
+        assert!(message.is_empty() || !got.events.is_empty(), "it is stored: {message:?}");
     }
 }

@@ -1,6 +1,11 @@
 //! What becomes of bodies: stored, recognised, refused, salvaged; and what senders are told.
 
-use crate::harness::{Harness, batch, event, mod_post, post};
+use jimbot_core::log::{MemoryLog, MemoryLogOptions};
+use jimbot_proto::events::v1::event::Payload;
+use jimbot_proto::events::v1::{Event, EventBatch, EventType};
+use prost::Message as _;
+
+use crate::harness::{Harness, batch, config, event, mod_post, post};
 
 #[test]
 fn one_event_is_stored_and_acknowledged() {
@@ -58,4 +63,32 @@ fn the_mod_is_never_refused() {
     let asked =
         harness.request(id, post("/api/v1/events", "Prefer: handling=lenient\r\n", "nonsense"));
     assert_eq!(asked.status, 200);
+}
+
+#[test]
+fn of_a_body_in_protobuf_past_the_limit_the_whole_events_are_kept() {
+    let mut small = config();
+    small.connections.max_body_bytes = 100_000;
+    let mut harness = Harness::with(small, MemoryLog::new(MemoryLogOptions::default()));
+    let event = Event {
+        r#type: EventType::MoneyChanged as i32,
+        source: Some("x".repeat(200)),
+        ..Event::default()
+    };
+    let body = EventBatch { events: vec![event; 1_000] }.encode_to_vec();
+    let head = format!(
+        "POST /api/v1/events HTTP/1.1\r\nHost: localhost\r\nPrefer: handling=lenient\r\nContent-Type: application/x-protobuf\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let id = harness.connect();
+    let answer = harness.request(id, [head.as_bytes(), &body].concat());
+    assert_eq!((answer.status, &answer.json()["unreadable"]), (200, &1.into()), "{}", answer.body);
+    let stored = harness.stored();
+    let whole = 100_000 / (body.len() / 1_000);
+    assert_eq!(stored.len(), whole + 1);
+    let last = &stored[whole].1;
+    assert_eq!(last.r#type, EventType::TruncatedBody as i32);
+    let Some(Payload::Unreadable(told)) = &last.payload else { panic!("{last:?}") };
+    assert_eq!(told.length, Some(body.len() as u64));
+    assert_eq!(told.raw, body[whole * (body.len() / 1_000)..100_000]);
 }

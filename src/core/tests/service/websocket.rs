@@ -1,9 +1,10 @@
 //! WebSockets: messages, acknowledgements, refusals.
 
+use jimbot_proto::events::v1::event::Payload;
 use jimbot_proto::events::v1::{Event, EventBatch, EventType};
 use prost::Message;
 
-use crate::harness::{Harness, batch, close_code, event, frame, text, texts};
+use crate::harness::{Harness, batch, close_code, event, frame, text, texts, upgrade};
 
 const OLD_CLIENT: &str = r#"{"type":"hand_played","timestamp":1780000000.25,"game_id":"g1","data":{"hand_type":"Flush","score":300}}"#;
 
@@ -55,6 +56,21 @@ fn binary_messages_are_events_of_the_schema() {
     let received = harness.say(id, frame(2, b"\xff\xff\xff"));
     assert!(texts(&received)[0].starts_with(r#"{"refused":[{"index":0,"#), "{received:?}");
     assert_eq!(harness.stored().len(), 3);
+}
+
+#[test]
+fn a_binary_message_of_the_mod_that_cannot_be_read_is_stored_as_it_came() {
+    let mut harness = Harness::new();
+    let id = harness.connect();
+    harness.say(id, upgrade("/ws?ack=1", "User-Agent: BalatroMCP/1\r\n"));
+    let received = harness.say(id, frame(2, b"\xff\xff\xff"));
+    assert_eq!(texts(&received), [r#"{"ack":1,"seq":1}"#]);
+    let stored = harness.stored();
+    let Some(Payload::Unreadable(told)) = &stored[0].1.payload else { panic!("{stored:?}") };
+    assert_eq!(told.raw, b"\xff\xff\xff");
+    let metrics = harness.get("/metrics").body;
+    let counted = "jimbot_mcp_events_marked_total{mark=\"unreadable\"} 1\n";
+    assert!(metrics.contains(counted), "{metrics}");
 }
 
 #[test]
