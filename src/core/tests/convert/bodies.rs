@@ -187,6 +187,32 @@ fn what_a_strict_sender_did_wrong_is_named() {
         told(BodyForm::Message, r#"{"timestamp":1,"game_id":"g","data":{}}"#),
         ["0 type: missing"]
     );
+    for (value, reason) in [
+        ("7", "type: not a string"),
+        ("[]", "type: not a string"),
+        (r#"{"a":[1,"}"]}"#, "type: not a string"),
+        ("true", "type: not a string"),
+        ("null", "type: missing"),
+    ] {
+        for body in [
+            format!(r#"{{"type":{value},"timestamp":1,"data":{{}}}}"#),
+            format!(r#" {{ "data" : {{"type":"X"}} , "type" : {value} }} "#),
+        ] {
+            assert_eq!(told(BodyForm::Events, &body), [format!("0 {reason}")], "{body}");
+        }
+    }
+    assert_eq!(told(BodyForm::Events, r#"{"event_type":7}"#), ["0 event_type: not a string"]);
+    assert_eq!(
+        told(BodyForm::Message, r#"{"type":"hand_played","game_id":["g"],"timestamp":1}"#),
+        ["0 game_id: not a string"]
+    );
+    for time in [r#""soon""#, "{}", "false"] {
+        let body = format!(r#"{{"type":"hand_played","game_id":"g","timestamp":{time}}}"#);
+        assert_eq!(
+            told(BodyForm::Message, &body),
+            ["0 timestamp: neither a number nor an ISO 8601 time"]
+        );
+    }
     assert_eq!(
         told(
             BodyForm::Message,
