@@ -438,7 +438,8 @@ impl<L: EventLog> Reactor<L> {
         match came {
             Ok(0) => self.service.peer_closed(id, now),
             Ok(length) => self.service.filled(id, length, now),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            // Its buffer is given back by `flush`: who connects and says nothing holds none.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.changed.push(id),
             Err(_) => self.service.peer_reset(id, now),
         }
     }

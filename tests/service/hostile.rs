@@ -46,6 +46,21 @@ fn ten_thousand_idle_connections_do_not_keep_others_out() {
 }
 
 #[test]
+fn who_connects_and_says_nothing_holds_no_memory_for_requests() {
+    const COUNT: usize = 300;
+    allow_descriptors(12_500);
+    let mut service = Service::start(&[]);
+    let idle: Vec<TcpStream> = (0..COUNT).map(|_| connect(&service.address)).collect();
+    wait_for("all of them to be accepted", || {
+        (service.metric("jimbot_mcp_connections") >= COUNT as f64).then_some(())
+    });
+    // The one that asks has a buffer of 64 KiB in its hands.
+    assert_eq!(service.metric("jimbot_mcp_buffer_bytes"), 65_536.0);
+    drop(idle);
+    service.assert_well();
+}
+
+#[test]
 fn past_the_limit_connections_wait_until_others_go() {
     let mut service = Service::start(&["--max-connections", "64"]);
     let mut inside: Vec<TcpStream> = (0..64).map(|_| connect(&service.address)).collect();

@@ -231,6 +231,8 @@ families! {
         "Remembered lists that were dropped for newer ones; many of them and few found whole ask for a larger max_span_bytes.";
     SPAN_BYTES: Kind::Gauge, "jimbot_mcp_span_bytes" / 1, NONE, None,
         "Memory that remembered lists take.";
+    BUFFER_BYTES: Kind::Gauge, "jimbot_mcp_buffer_bytes" / 1, NONE, None,
+        "Memory that connections hold for requests and messages under way, beside 4 KiB that each may always have; max_buffer_bytes bounds it.";
     COMMANDS_QUEUED: Kind::Counter, "jimbot_mcp_commands_queued_total" / 1, NONE, None,
         "Commands taken for a game.";
     COMMANDS_DELIVERED: Kind::Counter, "jimbot_mcp_commands_delivered_total" / 1,

@@ -95,6 +95,7 @@ impl<L: EventLog> Service<L> {
         }
         names::SPANS_EVICTED.set(cells, 0, spans.evicted);
         names::SPAN_BYTES.set(cells, 0, self.intake.converter.span_bytes() as u64);
+        names::BUFFER_BYTES.set(cells, 0, self.shared.pool.used() as u64);
         names::COMMANDS_WAITING.set(cells, 0, self.mailbox.len() as u64);
         names::CONNECTIONS_OPEN.set(cells, 0, self.conns.len() as u64);
         names::WEBSOCKETS_OPEN.set(cells, 0, self.websockets as u64);
